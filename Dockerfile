@@ -1,0 +1,26 @@
+# The worker's image. The whole lock is fetched with its hashes checked; only what holdfast needs at run time
+# is then installed from it, so the image has no test tools and every file in it is a locked one.
+
+# The full image has a compiler: Faust has no wheel for Linux on ARM.
+FROM python:3.11.14-bookworm AS build
+WORKDIR /src
+COPY requirements.lock ./
+RUN pip wheel --no-cache-dir --require-hashes --requirement requirements.lock --wheel-dir /wheels
+COPY pyproject.toml README.md LICENSE ./
+COPY schemas schemas
+COPY streams streams
+COPY samples samples
+COPY agents agents
+RUN python -m venv /opt/holdfast \
+    && /opt/holdfast/bin/pip install --no-cache-dir --no-index --find-links /wheels .
+
+FROM python:3.11.14-slim-bookworm
+COPY --from=build /opt/holdfast /opt/holdfast
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/holdfast holdfast
+USER holdfast
+WORKDIR /var/lib/holdfast
+ENV PATH=/opt/holdfast/bin:$PATH \
+    PYTHONUNBUFFERED=1
+EXPOSE 6066
+ENTRYPOINT ["holdfast"]
+CMD ["worker"]
