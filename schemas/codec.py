@@ -1,0 +1,414 @@
+"""Bytes to events and values to bytes: the only door for what others send.
+
+Decoding goes in two steps because most messages are clicks and most bytes of a click are properties
+that nobody reads. The first step checks the envelope and leaves `properties` raw; the second reads
+the raw part for the event names that need it, with the types that name promises. A message that
+breaks the contract raises `WireError` with a reason from a closed list, so it can be counted,
+dead-lettered and searched for; nothing else may escape from here for any bytes at all. Size is
+checked before parsing and nesting is bounded by the parser's own recursion limit.
+
+References
+----------
+Segment e-commerce spec v2, https://segment.com/docs/connections/spec/ecommerce/v2/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+
+from schemas.events import (
+    Anonymous,
+    Cancellation,
+    Click,
+    Event,
+    Funnel,
+    Order,
+    OrderUpdate,
+    Passive,
+    Refund,
+)
+
+WireReason = Literal[
+    "too_large", "not_json", "wrong_type", "missing", "bad_id", "bad_time", "bad_amount", "future_time"
+]
+"""Why a message was refused; the closed list that dead letters and metrics use."""
+
+WIRE_REASONS: tuple[WireReason, ...] = get_args(WireReason)
+
+MAX_MESSAGE_BYTES = 262_144
+MAX_ID_LENGTH = 128
+MAX_MESSAGE_ID_LENGTH = 100  # the limit of the Segment spec
+MAX_AMOUNT = 1e9
+EARLIEST_MS = 631_152_000_000  # 1990-01-01: before web shops, so a broken clock
+LATEST_MS = 4_102_444_800_000  # 2100-01-01
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class WireError(ValueError):
+    """A message that breaks the contract.
+
+    Parameters
+    ----------
+    reason
+        One of `WIRE_REASONS`.
+    detail
+        Where and what, for a person; never a customer's value.
+    """
+
+    def __init__(self, reason: WireReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: WireReason = reason
+        self.detail = detail
+
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Envelope(msgspec.Struct, gc=False, kw_only=True, rename="camel"):
+    # Alphabetical, as most senders write it: the parser looks for each key from the last match on.
+    anonymous_id: str | None = None
+    event: str | None = None
+    message_id: str
+    original_timestamp: _Time | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"{}")
+    received_at: _Time | None = None
+    sent_at: _Time | None = None
+    timestamp: _Time | None = None
+    type: Literal["track", "page", "screen", "identify", "group", "alias"]
+    user_id: str | None = None
+
+
+class _Product(msgspec.Struct, gc=False):
+    product_id: str | None = None
+    sku: str | None = None
+    category: str | None = None
+    name: str | None = None
+    brand: str | None = None
+    variant: str | None = None
+    price: float | None = None
+    quantity: float | None = None
+
+
+class _OrderProperties(msgspec.Struct, gc=False):
+    order_id: str
+    revenue: float | None = None
+    subtotal: float | None = None
+    total: float | None = None
+    shipping: float | None = None
+    tax: float | None = None
+    discount: float | None = None
+    coupon: str | None = None
+    currency: str | None = None
+    products: list[_Product] | None = None
+
+
+class _ListProperties(msgspec.Struct, gc=False):
+    list_id: str | None = None
+    category: str | None = None
+    query: str | None = None
+    products: list[_Product] | None = None
+
+
+class _CartProperties(msgspec.Struct, gc=False):
+    cart_id: str | None = None
+    order_id: str | None = None
+    revenue: float | None = None
+    value: float | None = None
+    currency: str | None = None
+    products: list[_Product] | None = None
+
+
+_Reader = Callable[[str, str, int, msgspec.Raw], Event]
+"""Customer id, message id, event time, raw properties -> event."""
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_order_properties = msgspec.json.Decoder(_OrderProperties)
+_product = msgspec.json.Decoder(_Product)
+_list = msgspec.json.Decoder(_ListProperties)
+_cart = msgspec.json.Decoder(_CartProperties)
+
+_PAGE = Funnel.PAGE  # reading a member off its enum class is slow in Python 3.11
+
+_CLICKS: dict[str, tuple[Funnel, msgspec.json.Decoder[Any]]] = {
+    "Products Searched": (Funnel.SEARCH, _list),
+    "Product List Viewed": (Funnel.LIST, _list),
+    "Product List Filtered": (Funnel.LIST, _list),
+    "Product Clicked": (Funnel.PRODUCT, _product),
+    "Product Viewed": (Funnel.PRODUCT, _product),
+    "Product Added": (Funnel.CART_ADD, _product),
+    "Product Removed": (Funnel.CART_REMOVE, _product),
+    "Cart Viewed": (Funnel.CART_VIEW, _cart),
+    "Checkout Started": (Funnel.CHECKOUT, _cart),
+    "Checkout Step Viewed": (Funnel.CHECKOUT, _cart),
+    "Checkout Step Completed": (Funnel.CHECKOUT, _cart),
+    "Payment Info Entered": (Funnel.CHECKOUT, _cart),
+}
+
+_PASSIVE = frozenset({"Email Delivered", "Email Bounced", "Email Marked as Spam", "Unsubscribed"})
+
+# Ids that broken integrations send for everybody at once: one such id would merge a whole shop.
+_BLOCKED_IDS = frozenset(
+    {"-1", "null", "none", "nil", "undefined", "nan", "anonymous", "unknown", "guest", "true", "false"}
+    | {"[object object]", "n/a", "na"}
+)
+
+
+def decode_event(value: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Event:
+    """Read one message.
+
+    Parameters
+    ----------
+    value
+        The record's value as it came.
+    max_bytes
+        Larger values are refused unread.
+
+    Returns
+    -------
+    Event
+        The event with its time corrected for the client's clock.
+
+    Raises
+    ------
+    WireError
+        When the bytes break the contract; its `reason` says how.
+
+    Examples
+    --------
+    >>> decode_event(b'{"type":"page","messageId":"m1","userId":"u1","timestamp":"2026-01-01T00:00:00Z"}')
+    Click(customer_id='u1', message_id='m1', time_ms=1767225600000, funnel=<Funnel.PAGE: 1>)
+    >>> decode_event(b'{"type":"page","messageId":"m1","userId":"u1"}')
+    Traceback (most recent call last):
+    schemas.codec.WireError: missing: timestamp
+    """
+    if value is None:
+        raise WireError("missing", "the record has no value")
+    if len(value) > max_bytes:
+        raise WireError("too_large", f"{len(value)} bytes, at most {max_bytes}")
+    try:
+        return _read(_decode_envelope(value))
+    except msgspec.ValidationError as error:
+        raise _refused(error) from None
+    except msgspec.DecodeError as error:
+        raise WireError("not_json", str(error)) from None
+    except UnicodeDecodeError:
+        raise WireError("not_json", "not UTF-8") from None
+    except RecursionError:
+        raise WireError("not_json", "nested too deeply") from None
+
+
+def _read(envelope: _Envelope) -> Event:
+    message_id = envelope.message_id
+    if not 0 < len(message_id) <= MAX_MESSAGE_ID_LENGTH:
+        raise WireError("bad_id", f"messageId must have 1 to {MAX_MESSAGE_ID_LENGTH} characters")
+    time_ms = _event_time_ms(envelope)
+    customer_id = envelope.user_id
+    kind = envelope.type
+    if kind == "track":
+        name = envelope.event
+        if not name:
+            raise WireError("missing", "event, on a track message")
+        if customer_id:
+            check_customer_id(customer_id)
+            reader = _READERS.get(name)
+            if reader is None:
+                return Click(customer_id, message_id, time_ms)
+            return reader(customer_id, message_id, time_ms, envelope.properties)
+        if name in ORDER_EVENTS:
+            raise WireError("missing", f"userId, on {name!r}")
+    elif customer_id:
+        check_customer_id(customer_id)
+        if kind == "page" or kind == "screen":
+            return Click(customer_id, message_id, time_ms, _PAGE)
+        return Passive(customer_id, message_id, time_ms)
+    if not envelope.anonymous_id:
+        raise WireError("missing", "userId and anonymousId")
+    return Anonymous("", message_id, time_ms)
+
+
+def _event_time_ms(envelope: _Envelope) -> int:
+    original, sent, received = envelope.original_timestamp, envelope.sent_at, envelope.received_at
+    if original is not None and sent is not None and received is not None:
+        # The client's clock may be wrong; how long the message waited there is not. The sum of two
+        # durations cannot leave the calendar, which `received - (sent - original)` could.
+        since_epoch = (original - _EPOCH) + (received - sent)
+    elif envelope.timestamp is not None:
+        since_epoch = envelope.timestamp - _EPOCH
+    else:
+        raise WireError("missing", "timestamp")
+    # Whole milliseconds, the rest cut off: what `epoch_ms` does with a slow division.
+    time_ms = since_epoch.days * 86_400_000 + since_epoch.seconds * 1_000 + since_epoch.microseconds // 1_000
+    if not EARLIEST_MS <= time_ms < LATEST_MS:
+        raise WireError("bad_time", "outside 1990 to 2100")
+    return time_ms
+
+
+@lru_cache(maxsize=65_536)  # the same few customers send most clicks; a refusal is never cached
+def check_customer_id(customer_id: str) -> None:
+    """Refuse ids that no single customer has.
+
+    Raises
+    ------
+    WireError
+        `bad_id` for ids that are too long, blank, all zeros, or placeholders such as `null`.
+
+    Examples
+    --------
+    >>> check_customer_id("c-17")
+    >>> check_customer_id("undefined")
+    Traceback (most recent call last):
+    schemas.codec.WireError: bad_id: userId is a placeholder
+    """
+    if len(customer_id) > MAX_ID_LENGTH:
+        raise WireError("bad_id", f"userId has more than {MAX_ID_LENGTH} characters")
+    if not customer_id.isprintable() or customer_id != customer_id.strip():
+        raise WireError("bad_id", "userId has blanks around it or characters that cannot be printed")
+    if not customer_id.strip("0-") or customer_id.lower() in _BLOCKED_IDS:
+        raise WireError("bad_id", "userId is a placeholder")
+
+
+def _order_id(order_id: str) -> str:
+    if not 0 < len(order_id) <= MAX_ID_LENGTH:
+        raise WireError("bad_id", f"order_id must have 1 to {MAX_ID_LENGTH} characters")
+    return order_id
+
+
+def _money(amount: float, field: str) -> float:
+    if not 0.0 <= amount <= MAX_AMOUNT:
+        raise WireError("bad_amount", f"{field} must lie between 0 and {MAX_AMOUNT:.0f}")
+    return amount + 0.0  # so that -0.0 is 0.0
+
+
+def _difference(amount: float, less: float, field: str) -> float:
+    # Binary fractions: 0.3 - 0.2 - 0.1 is a little below zero, and no currency has a seventh decimal.
+    return _money(round(amount - less, 6), field)
+
+
+def _order_amount(order: _OrderProperties, discount: float) -> float:
+    """Revenue after discounts, before shipping and tax, from the best field that is there."""
+    if order.revenue is not None:
+        return _money(order.revenue, "revenue")
+    if order.subtotal is not None:
+        return _money(order.subtotal, "subtotal")  # the spec has it after discounts
+    if order.total is not None:
+        extra = (order.shipping or 0.0) + (order.tax or 0.0)
+        return _difference(order.total, extra, "total less shipping and tax")
+    if order.products and all(p.price is not None for p in order.products):
+        worth = sum((p.price or 0.0) * (1.0 if p.quantity is None else p.quantity) for p in order.products)
+        return _difference(worth, discount, "products less discount")
+    raise WireError("missing", "revenue, subtotal, total or priced products")
+
+
+def _completed(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> Order:
+    order = _order_properties.decode(raw)
+    discount = _money(order.discount or 0.0, "discount")
+    order_id, amount = _order_id(order.order_id), _order_amount(order, discount)
+    return Order(customer_id, message_id, time_ms, order_id, amount, discount)
+
+
+def _updated(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> OrderUpdate:
+    order = _completed(customer_id, message_id, time_ms, raw)
+    return OrderUpdate(customer_id, message_id, time_ms, order.order_id, order.amount, order.discount)
+
+
+def _refunded(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> Refund:
+    order = _order_properties.decode(raw)
+    amount = order.total if order.total is not None else order.revenue
+    # Senders disagree about the sign of a refund; its size is what counts.
+    size = None if amount is None else _money(abs(amount), "total")
+    return Refund(customer_id, message_id, time_ms, _order_id(order.order_id), size)
+
+
+def _cancelled(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> Cancellation:
+    order = _order_properties.decode(raw)
+    return Cancellation(customer_id, message_id, time_ms, _order_id(order.order_id))
+
+
+def _click(funnel: Funnel, properties: msgspec.json.Decoder[Any]) -> _Reader:
+    decode = properties.decode
+
+    def read(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> Click:
+        decode(raw)  # for its checks: a shop that sends text for a price wants to know
+        return Click(customer_id, message_id, time_ms, funnel)
+
+    return read
+
+
+def _passive(customer_id: str, message_id: str, time_ms: int, _: msgspec.Raw) -> Passive:
+    return Passive(customer_id, message_id, time_ms)
+
+
+_ORDERS: dict[str, _Reader] = {
+    "Order Completed": _completed,
+    "Completed Order": _completed,
+    "Order Updated": _updated,
+    "Order Refunded": _refunded,
+    "Order Cancelled": _cancelled,
+}
+
+_READERS: dict[str, _Reader] = {
+    **_ORDERS,
+    **{name: _click(funnel, properties) for name, (funnel, properties) in _CLICKS.items()},
+    **dict.fromkeys(_PASSIVE, _passive),
+}
+
+ORDER_EVENTS = frozenset(_ORDERS)
+"""The event names that belong on the orders topic."""
+
+CLICK_EVENTS = frozenset(_CLICKS) | _PASSIVE
+"""The other event names with a meaning of their own; any further name is a plain click."""
+
+
+def _refused(error: msgspec.ValidationError) -> WireError:
+    # Without what msgspec quotes from the message: it may be a customer's, and it must not choose the reason.
+    text = re.sub(r"(?<=value )(['\"]).*\1", "(hidden)", str(error))
+    if "missing required field" in text:
+        return WireError("missing", text)
+    if "RFC3339" in text or "timezone" in text or "datetime" in text:
+        return WireError("bad_time", text)
+    return WireError("wrong_type", text)
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """Write one output message as JSON.
+
+    Examples
+    --------
+    >>> from schemas.decisions import Evidence
+    >>> encode(Evidence(topic="orders", partition=0, offset=7))
+    b'{"topic":"orders","partition":0,"offset":7}'
+    """
+    return _encoder.encode(value)
+
+
+def utc(time_ms: int) -> datetime:
+    """Turn epoch milliseconds into the aware `datetime` that goes on the wire as ISO 8601.
+
+    Examples
+    --------
+    >>> utc(1_767_225_600_000).isoformat()
+    '2026-01-01T00:00:00+00:00'
+    """
+    return _EPOCH + timedelta(milliseconds=time_ms)
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Turn an aware `datetime` into epoch milliseconds, the inverse of `utc`.
+
+    Examples
+    --------
+    >>> epoch_ms(utc(1_767_225_600_123))
+    1767225600123
+    """
+    return (moment - _EPOCH) // _MILLISECOND

@@ -1,0 +1,74 @@
+"""What the learner reads and writes: questions with their answers, and the model as plain numbers.
+
+An `Example` is a question that was asked at a review, with the features frozen as they were then,
+and the answer that time gave. A `ModelSnapshot` is a logistic model in full: anyone can compute its
+risk from a dictionary of features with a multiplication and an addition each, and nothing has to
+be unpickled to do so.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+
+class Example(msgspec.Struct, frozen=True, kw_only=True):
+    """One matured question.
+
+    Attributes
+    ----------
+    asked_at, matured_at
+        Event times of the question and of its answer; at least the horizon apart.
+    features
+        By name, as of `asked_at`; nothing later went into them.
+    risk
+        What was served at `asked_at`, by `model_version`.
+    label
+        1 when the customer did not order within the horizon, 0 when they did.
+    cause
+        Which kind of review asked.
+    """
+
+    id: str
+    version: int = 1
+    customer_id: str
+    asked_at: datetime
+    matured_at: datetime
+    horizon_days: float
+    cause: Literal["order", "timer"]
+    features: dict[str, float]
+    risk: float
+    label: int
+    model_version: str
+
+
+class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A served model: risk = sigmoid(intercept + sum of coefficient x (value - centre)).
+
+    The sum runs in the order of `features`, left to right, from the intercept: whoever keeps that
+    order gets the same bits.
+
+    Attributes
+    ----------
+    model_version
+        Names these numbers; the same version always has the same numbers.
+    n_learned
+        Examples learned from so far.
+    event_time
+        When the newest of them matured; null before the first.
+    metrics
+        Prequential quality of what was served: `n`, `auc`, `log_loss`, `ece`, `churn_rate`.
+    """
+
+    version: int = 1
+    model_version: str
+    n_learned: int
+    event_time: datetime | None
+    horizon_days: float
+    features: list[str]
+    centre: list[float]
+    coefficient: list[float]
+    intercept: float
+    metrics: dict[str, float]
