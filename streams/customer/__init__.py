@@ -1,0 +1,1 @@
+"""One customer: what is remembered, what it means, and what is said about it."""

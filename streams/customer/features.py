@@ -1,0 +1,135 @@
+"""What a model is told about a customer, as of a moment.
+
+Every feature is a function of the facts and of `as_of_ms`, never of anything later, and falls into a
+family: features of one family say nearly the same, so a reason speaks for the family. Counts,
+money and durations are heavy-tailed and enter as log1p. Values are rounded to 32-bit floats at once,
+so that what a model is asked with, what is kept until the answer comes and what is published are the
+same numbers to the last bit.
+
+In silence only the features marked `moves` change; the crossing search relies on that.
+"""
+
+from __future__ import annotations
+
+from array import array
+from math import log1p
+
+import msgspec
+
+from streams.config import DAY_MS
+from streams.customer.state import (
+    ORDERS_LONG_HALF_LIFE_MS,
+    ORDERS_SHORT_HALF_LIFE_MS,
+    SESSIONS_HALF_LIFE_MS,
+    VIEWS_HALF_LIFE_MS,
+    CustomerState,
+)
+
+GAP_PRIOR_DAYS = 60.0
+"""Gap that is assumed once beside the gaps seen: one order says nothing about its rhythm."""
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One feature: its name, the family it speaks for, its unit, and whether silence moves it."""
+
+    name: str
+    family: str
+    unit: str
+    moves: bool
+    about: str
+
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("log_tenure", "tenure", "log1p days", True, "time since the first order (T)"),
+    Feature("log_silence", "silence", "log1p days", True, "time since the last order"),
+    Feature("log_recency", "rhythm", "log1p days", False, "first to last order (recency in the CLV sense)"),
+    Feature("log_silence_in_gaps", "rhythm", "log1p ratio", True, "silence over the customer's own mean gap"),
+    Feature("log_orders", "frequency", "log1p orders", False, "orders so far"),
+    Feature("log_orders_28d", "frequency", "log1p orders", True, "orders lately, half-life 28 days"),
+    Feature("log_orders_84d", "frequency", "log1p orders", True, "orders lately, half-life 84 days"),
+    Feature("one_timer", "frequency", "0 or 1", False, "whether there was one order only"),
+    Feature("log_revenue", "money", "log1p currency", False, "revenue so far, net of refunds"),
+    Feature("log_order_value", "money", "log1p currency", False, "mean revenue of an order"),
+    Feature("log_last_order_value", "money", "log1p currency", False, "revenue of the last order"),
+    Feature("refund_share", "refunds", "share", False, "refunded share of the revenue"),
+    Feature("discount_share", "discounts", "share", False, "discounts over revenue and discounts"),
+    Feature("log_views", "browsing", "log1p clicks", True, "clicks lately, half-life 7 days"),
+    Feature("log_sessions", "browsing", "log1p sessions", True, "sessions lately, half-life 28 days"),
+    Feature("log_cart_adds", "cart", "log1p products", True, "products put into the cart, half-life 7 days"),
+)
+
+FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+
+FAMILIES: tuple[str, ...] = tuple(dict.fromkeys(feature.family for feature in FEATURES))
+
+FAMILY_OF: tuple[int, ...] = tuple(FAMILIES.index(feature.family) for feature in FEATURES)
+"""For each feature, the number of its family."""
+
+
+def features(state: CustomerState, as_of_ms: int) -> list[float]:
+    """Compute all features of a customer with at least one order.
+
+    Parameters
+    ----------
+    state
+        The customer; `state.orders` must be positive.
+    as_of_ms
+        Not before the customer's last order.
+
+    Returns
+    -------
+    list of float
+        In the order of `FEATURES`; each value is exactly a 32-bit float.
+
+    Examples
+    --------
+    >>> from streams.customer.state import new_state
+    >>> state = new_state(0, inputs=2)
+    >>> state.orders, state.revenue, state.order_amount = 1, 20.0, 20.0
+    >>> dict(zip(FEATURE_NAMES, features(state, 7 * DAY_MS), strict=True))["log_silence"]
+    2.079441547393799
+    """
+    orders = state.orders
+    landmark_ms = state.landmark_ms
+    silence_days = (as_of_ms - state.order_ms) / DAY_MS
+    recency_days = (state.order_ms - state.first_order_ms) / DAY_MS
+    mean_gap_days = (recency_days + GAP_PRIOR_DAYS) / orders
+    back_ms = landmark_ms - as_of_ms
+    fade_views = 2.0 ** (back_ms / VIEWS_HALF_LIFE_MS)
+    net = state.revenue - state.refunded
+    gross = state.revenue + state.discounted
+    return array(
+        "f",
+        (
+            log1p(recency_days + silence_days),
+            log1p(silence_days),
+            log1p(recency_days),
+            log1p(silence_days / mean_gap_days),
+            log1p(orders),
+            log1p(state.orders_short * 2.0 ** (back_ms / ORDERS_SHORT_HALF_LIFE_MS)),
+            log1p(state.orders_long * 2.0 ** (back_ms / ORDERS_LONG_HALF_LIFE_MS)),
+            1.0 if orders == 1 else 0.0,
+            log1p(net) if net > 0.0 else 0.0,
+            log1p(state.revenue / orders),
+            log1p(state.order_amount),
+            min(1.0, state.refunded / state.revenue) if state.revenue > 0.0 else 0.0,
+            state.discounted / gross if gross > 0.0 else 0.0,
+            log1p(state.views * fade_views),
+            log1p(state.sessions * 2.0 ** (back_ms / SESSIONS_HALF_LIFE_MS)),
+            log1p(state.carts * fade_views),
+        ),
+    ).tolist()
+
+
+def families_of(contributions: list[float]) -> list[float]:
+    """Add contributions of features up to those of families, in the order of `FAMILIES`.
+
+    Examples
+    --------
+    >>> families_of([1.0] * len(FEATURES))[FAMILIES.index("money")]
+    3.0
+    """
+    sums = [0.0] * len(FAMILIES)
+    for family, contribution in zip(FAMILY_OF, contributions, strict=True):
+        sums[family] += contribution
+    return sums

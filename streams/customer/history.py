@@ -1,0 +1,187 @@
+"""Folding a customer's records into the facts.
+
+Each function takes the state as it is and one event, and leaves the state as it should be had the
+event come in time: sums fade from the event's own time, firsts and lasts are minima and maxima. So
+clicks and orders that come out of order, or late, lead to the same facts as in order, except for what
+was decided in between, and for sessions: a click from before the newest one opens none.
+
+An order is known by its id while it is among the newest few: sent twice it is counted once, an update
+or a refund finds its amount, a cancellation takes it out again with its refunds. Shops send the
+refund of a called-off order too, before or after, so the ids of cancelled orders are kept as well.
+"""
+
+from __future__ import annotations
+
+from schemas.events import Cancellation, Funnel, Order, Refund
+from streams.config import SegmentConfig
+from streams.customer.decay import forward_weight
+from streams.customer.lifecycle import comes_back
+from streams.customer.state import (
+    NO_TIME,
+    ORDERS_LONG_HALF_LIFE_MS,
+    ORDERS_SHORT_HALF_LIFE_MS,
+    RECENT_ORDERS,
+    SESSIONS_HALF_LIFE_MS,
+    VIEWS_HALF_LIFE_MS,
+    CustomerState,
+    RecentOrder,
+    digest,
+)
+
+
+def fold_click(state: CustomerState, time_ms: int, funnel: Funnel) -> None:
+    """Count a click, and the session that it begins.
+
+    Examples
+    --------
+    >>> from streams.customer.state import new_state
+    >>> state = new_state(5_000, inputs=2)
+    >>> fold_click(state, 5_000, Funnel.CART_ADD)
+    >>> state.views, state.carts, state.sessions, state.session_ms
+    (1.0, 1.0, 1.0, 5000)
+    """
+    weight = forward_weight(time_ms, state.landmark_ms, VIEWS_HALF_LIFE_MS)
+    state.views += weight
+    if funnel is Funnel.CART_ADD:
+        state.carts += weight
+    if time_ms > state.click_ms:
+        state.click_ms = time_ms
+        if state.session_ms == NO_TIME:
+            state.sessions += forward_weight(time_ms, state.landmark_ms, SESSIONS_HALF_LIFE_MS)
+        state.session_ms = time_ms
+
+
+def fold_order(state: CustomerState, order: Order, config: SegmentConfig) -> bool:
+    """Count an order, unless it is a known one sent again (then it is an update) or was called off.
+
+    Returns
+    -------
+    bool
+        Whether the order is new.
+    """
+    key = _key(order.order_id)
+    if key in state.cancelled:
+        return False
+    if _find(state, key) is not None:
+        fold_update(state, order)
+        return False
+    time_ms = order.time_ms
+    state.first_order_ms = min(state.first_order_ms, time_ms) if state.orders else time_ms
+    _count(state, (key, time_ms, order.amount, order.discount), sign=1)
+    state.recent_orders.append((key, time_ms, order.amount, order.discount))
+    # Orders of one moment go by their key, so that it does not matter which came in first.
+    state.recent_orders.sort(key=lambda recent: (recent[1], recent[0]))
+    for gone in state.recent_orders[:-RECENT_ORDERS]:
+        _take_refunds(state, gone[0])
+    del state.recent_orders[:-RECENT_ORDERS]
+    _look_at_newest(state, config)
+    return True
+
+
+def answer_questions(state: CustomerState, time_ms: int, horizon_ms: int) -> None:
+    """Mark the open questions that an order at `time_ms` answers: it lies within their horizon."""
+    for question in state.questions:
+        if question.asked_ms < time_ms <= question.asked_ms + horizon_ms:
+            question.ordered = True
+
+
+def retract_answers(state: CustomerState) -> None:
+    """Take back the answers of open questions after which no order is left: it was cancelled."""
+    for question in state.questions:
+        question.ordered = question.ordered and question.asked_ms < state.order_ms
+
+
+def fold_update(state: CustomerState, order: Order) -> bool:
+    """Give a known order its new amount; tell whether it was known."""
+    place = _find(state, _key(order.order_id))
+    if place is None:
+        return False
+    key, time_ms, amount, discount = state.recent_orders[place]
+    state.revenue += order.amount - amount
+    state.discounted += order.discount - discount
+    state.recent_orders[place] = (key, time_ms, order.amount, order.discount)
+    state.order_amount = state.recent_orders[-1][2]
+    return True
+
+
+def fold_refund(state: CustomerState, refund: Refund) -> bool:
+    """Take money back; without an amount what is left of the order's, when it is still known."""
+    key = _key(refund.order_id)
+    if key in state.cancelled:
+        return False
+    place, amount = _find(state, key), refund.amount
+    if place is None:
+        if amount is None:
+            return False
+    else:
+        before = _take_refunds(state, key)
+        if amount is None:
+            amount = max(0.0, state.recent_orders[place][2] - before)
+        state.refunds.append((key, before + amount))
+    state.refunded += amount
+    return True
+
+
+def fold_cancellation(state: CustomerState, cancellation: Cancellation, config: SegmentConfig) -> bool:
+    """Take an order out again, as if it had never been placed; tell whether it was known."""
+    key = _key(cancellation.order_id)
+    place = _find(state, key)
+    if place is None and state.orders > len(state.recent_orders):
+        return False  # perhaps an order of long ago that still counts, and so do its refunds
+    if key not in state.cancelled:
+        state.cancelled = [*state.cancelled[1 - RECENT_ORDERS :], key]
+    if place is None:
+        return False
+    _count(state, state.recent_orders.pop(place), sign=-1)
+    state.refunded -= _take_refunds(state, key)
+    if state.orders == 0:
+        state.first_order_ms = state.order_ms = NO_TIME
+        state.order_amount = state.revenue = state.discounted = state.refunded = 0.0
+        state.orders_short = state.orders_long = 0.0
+        state.won_back = False
+        return True
+    if state.orders == len(state.recent_orders):
+        state.first_order_ms = state.recent_orders[0][1]
+    _look_at_newest(state, config)
+    return True
+
+
+def _look_at_newest(state: CustomerState, config: SegmentConfig) -> None:
+    """Derive from the newest orders that are known when the last one was, and what it was."""
+    recent = state.recent_orders
+    if recent:
+        _, state.order_ms, state.order_amount, _ = recent[-1]
+    else:  # all that were known are cancelled: the first order and the mean are what is left
+        state.order_ms = state.first_order_ms
+        state.order_amount = state.revenue / state.orders
+    state.won_back = len(recent) > 1 and comes_back(recent[-2][1], state.order_ms, config)
+
+
+def _count(state: CustomerState, order: RecentOrder, sign: int) -> None:
+    _, time_ms, amount, discount = order
+    state.orders += sign
+    state.revenue += sign * amount
+    state.discounted += sign * discount
+    landmark_ms = state.landmark_ms
+    state.orders_short += sign * forward_weight(time_ms, landmark_ms, ORDERS_SHORT_HALF_LIFE_MS)
+    state.orders_long += sign * forward_weight(time_ms, landmark_ms, ORDERS_LONG_HALF_LIFE_MS)
+
+
+def _key(order_id: str) -> int:
+    return int.from_bytes(digest(order_id), "big")
+
+
+def _take_refunds(state: CustomerState, key: int) -> float:
+    """Remove what is known of an order's refunds, and return their sum."""
+    for place, (known, amount) in enumerate(state.refunds):
+        if known == key:
+            del state.refunds[place]
+            return amount
+    return 0.0
+
+
+def _find(state: CustomerState, key: int) -> int | None:
+    for place, recent in enumerate(state.recent_orders):
+        if recent[0] == key:
+            return place
+    return None

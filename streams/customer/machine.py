@@ -1,0 +1,413 @@
+"""The customers of one partition: records and time in, decisions out.
+
+The machine holds a state for each customer, a watermark and a heap of timers. A record first moves the
+watermark and lets everything that has become due happen; then, for its own customer, everything due
+before it; then it is folded in and the customer is looked at where the record calls for it. So for
+each customer things happen in the order of event time, whoever else is in the partition and however
+records were batched.
+
+A look (review) has two halves. The facts half names the segments and keeps the question; the verdict
+half asks the model, runs the alert episode and looks for the moment of crossing. Nothing of the
+second half flows back into the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from schemas.codec import utc
+from schemas.decisions import Evidence, ReviewCause, SegmentChange
+from schemas.events import (
+    Anonymous,
+    Cancellation,
+    Click,
+    Event,
+    Order,
+    OrderUpdate,
+    Passive,
+    Refund,
+)
+from schemas.learning import Example
+from schemas.topics import CUSTOMER_SCORES, EXAMPLES, INPUTS, SEGMENT_CHANGES
+from streams.clock.timers import Timers
+from streams.clock.watermark import NEVER_MS, Watermark
+from streams.config import MINUTE_MS, SECOND_MS, StreamConfig, days_ms
+from streams.customer.decision import Decision
+from streams.customer.features import FEATURE_NAMES
+from streams.customer.history import (
+    answer_questions,
+    fold_cancellation,
+    fold_click,
+    fold_order,
+    fold_refund,
+    fold_update,
+    retract_answers,
+)
+from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT, lifecycle_stage, next_stage_ms
+from streams.customer.reviews import becomes_question, next_review_ms
+from streams.customer.rfm import RFM_NAMES, next_border_ms, rfm_segment
+from streams.customer.state import (
+    NO_TIME,
+    CustomerState,
+    Question,
+    digest,
+    forget_messages,
+    move_landmark,
+    new_state,
+    seen_message,
+    unpack,
+)
+from streams.customer.verdicts import Judge, Look
+from streams.learning.served import Served
+
+NO_SEGMENT = "none"
+"""The RFM segment of a customer whose only order was cancelled."""
+
+
+class Outcome(Enum):
+    """What became of a record: each has exactly one."""
+
+    APPLIED = "applied"
+    LATE = "late"
+    """Applied as well, but behind the watermark: what was decided in between did not know of it."""
+    DUPLICATE = "duplicate"
+    """The same message again: nothing changed."""
+    REPEATED = "repeated"
+    """The same record again, after a restart: nothing changed."""
+    ANONYMOUS = "anonymous"
+    """It names no customer: it moved time only."""
+
+
+class CustomerMachine:
+    """All customers of one partition.
+
+    Parameters
+    ----------
+    config
+        What events mean.
+    model
+        What to serve until another model is adopted.
+    partition
+        Its number, for evidence.
+    inputs
+        Names of the input topics, for evidence; a record's `source` is a place in it.
+    watermark_ms
+        Where the watermark stands at the start.
+
+    Examples
+    --------
+    >>> from streams.learning.experts import untrained
+    >>> config = StreamConfig()
+    >>> machine = CustomerMachine(config, Served(untrained(config)))
+    >>> order = Order("c1", "m1", 1_767_225_600_000, "o1", 25.0)
+    >>> machine.apply(order, source=1, offset=0)
+    <Outcome.APPLIED: 'applied'>
+    >>> [decision.topic for decision in machine.take()]
+    ['segment-changes', 'segment-changes', 'customer-scores']
+    """
+
+    def __init__(
+        self,
+        config: StreamConfig,
+        model: Served,
+        partition: int = 0,
+        inputs: tuple[str, ...] = INPUTS,
+        watermark_ms: int = NEVER_MS,
+    ) -> None:
+        self.config = config
+        self.partition = partition
+        self.inputs = inputs
+        self.states: dict[str, CustomerState] = {}
+        self.dirty: dict[str, None] = {}  # an ordered set: customers whose state has to be written
+        self.watermark = Watermark(int(config.time.allowed_lateness_seconds * SECOND_MS), watermark_ms)
+        self.timers = Timers()
+        self.judge = Judge(config, model)
+        self._decisions: list[Decision] = []
+        self._gap_ms = int(config.reviews.session_gap_minutes * MINUTE_MS)
+        self._horizon_ms = days_ms(config.reviews.horizon_days)
+        self._forget_ms = days_ms(config.reviews.forget_days)
+        self._folds: dict[type[Event], Callable[[str, CustomerState, Event], None]] = {
+            Click: self._click,
+            Order: self._order,
+            OrderUpdate: self._update,
+            Refund: self._refund,
+            Cancellation: self._cancellation,
+            Passive: self._passive,
+        }
+
+    @property
+    def model(self) -> Served:
+        """The model that is served now."""
+        return self.judge.model
+
+    def adopt(self, model: Served) -> None:
+        """Serve another model from the next record on."""
+        self.judge = Judge(self.config, model)
+
+    def take(self) -> list[Decision]:
+        """Take the decisions made since the last time, in the order in which they were made."""
+        decisions, self._decisions = self._decisions, []
+        return decisions
+
+    def load(self, customer_id: str, state: CustomerState) -> None:
+        """Put a recovered state in place, with its timer."""
+        self.states[customer_id] = state
+        self.timers.ask(customer_id, state.verdict.due_ms)
+
+    def erase(self, customer_id: str) -> None:
+        """Forget a customer: the state goes, and the latest score is withdrawn."""
+        if self.states.pop(customer_id, None) is not None:
+            self.timers.forget(customer_id)
+            self.dirty[customer_id] = None
+            self._decisions.append(Decision(CUSTOMER_SCORES, customer_id, None))
+
+    def apply(self, event: Event, source: int, offset: int) -> Outcome:
+        """Take in one record.
+
+        Parameters
+        ----------
+        event
+            What the record says.
+        source
+            Which input it came from.
+        offset
+            Its offset there; records of an input come with rising offsets.
+        """
+        time_ms = event.time_ms
+        late = time_ms <= self.watermark.at_ms
+        if not late:
+            self._advance(time_ms)
+        if type(event) is Anonymous:
+            return Outcome.ANONYMOUS
+        customer_id = event.customer_id
+        state = self.states.get(customer_id)
+        if state is not None:
+            if offset <= state.applied[source]:
+                return Outcome.REPEATED
+            if seen_message(state, event.message_id, time_ms):
+                return Outcome.DUPLICATE
+            if state.verdict.due_ms < time_ms:
+                state = self._catch_up(customer_id, state, time_ms - 1)
+        if state is None:
+            state = self.states[customer_id] = new_state(time_ms, len(self.inputs))
+            seen_message(state, event.message_id, time_ms)
+        state.applied[source] = offset
+        if time_ms > state.clock_ms:
+            state.clock_ms = time_ms
+            move_landmark(state, time_ms)
+        elif time_ms < state.first_ms:
+            state.first_ms = time_ms
+        self._folds[type(event)](customer_id, state, event)
+        self._reschedule(customer_id, state)
+        return Outcome.LATE if late else Outcome.APPLIED
+
+    def tick(self, now_ms: int) -> None:
+        """Let the wall clock move the watermark; only for live inputs that are idle."""
+        self._advance(now_ms)
+
+    # Time
+
+    def _advance(self, time_ms: int) -> None:
+        until_ms = self.watermark.observe(time_ms)
+        while (entry := self.timers.pop(until_ms)) is not None:
+            due_ms, customer_id = entry
+            state = self.states.get(customer_id)
+            # Up to this entry only: what the customer has due later takes its turn among the others.
+            if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
+                self.timers.ask(customer_id, state.verdict.due_ms)
+
+    def _catch_up(self, customer_id: str, state: CustomerState, until_ms: int) -> CustomerState | None:
+        """Let everything of one customer happen that is due by `until_ms`; None when forgotten."""
+        while state.verdict.due_ms <= until_ms:
+            due_ms = state.verdict.due_ms
+            if due_ms >= self._forget_at_ms(state):
+                self._mature(customer_id, state, due_ms)
+                self.erase(customer_id)
+                return None
+            self._on_due(customer_id, state, due_ms)
+            self._reschedule(customer_id, state)
+        return state
+
+    def _on_due(self, customer_id: str, state: CustomerState, due_ms: int) -> None:
+        self._mature(customer_id, state, due_ms)
+        cause: ReviewCause | None = None
+        if state.session_ms and state.session_ms + self._gap_ms <= due_ms:
+            state.session_ms = NO_TIME
+            cause = "session"
+        if state.border_ms and state.border_ms <= due_ms:
+            cause = "boundary"
+        if state.review_ms and state.review_ms <= due_ms:
+            cause = "timer"
+        if cause is not None:
+            state.clock_ms = max(due_ms, state.clock_ms)
+            move_landmark(state, state.clock_ms)
+            forget_messages(state, state.clock_ms)
+            self._review(customer_id, state, cause)
+        elif state.verdict.crossing_ms and state.verdict.crossing_ms <= due_ms:
+            # A model chose this moment, so nothing that the facts rest on may move here.
+            look = self.judge.look(state, max(due_ms, state.clock_ms))
+            self._judge(customer_id, state, look, "crossing")
+
+    def _forget_at_ms(self, state: CustomerState) -> int:
+        return max(state.first_ms, state.click_ms, state.order_ms) + self._forget_ms
+
+    def _reschedule(self, customer_id: str, state: CustomerState) -> None:
+        due_ms = self._forget_at_ms(state)
+        if state.session_ms:
+            due_ms = min(due_ms, state.session_ms + self._gap_ms)
+        if state.questions:
+            due_ms = min(due_ms, state.questions[0].asked_ms + self._horizon_ms)
+        for at_ms in (state.review_ms, state.border_ms, state.verdict.crossing_ms):
+            if at_ms and at_ms < due_ms:
+                due_ms = at_ms
+        state.verdict.due_ms = due_ms
+        self.timers.ask(customer_id, due_ms)
+        self.dirty[customer_id] = None
+
+    def _mature(self, customer_id: str, state: CustomerState, until_ms: int) -> None:
+        """Answer the questions whose horizon has passed."""
+        while state.questions and state.questions[0].asked_ms + self._horizon_ms <= until_ms:
+            question = state.questions.pop(0)
+            example = Example(
+                id=digest(f"example/{customer_id}/{question.asked_ms}").hex(),
+                customer_id=customer_id,
+                asked_at=utc(question.asked_ms),
+                matured_at=utc(question.asked_ms + self._horizon_ms),
+                horizon_days=self.config.reviews.horizon_days,
+                cause="order" if question.by_order else "timer",
+                features=dict(zip(FEATURE_NAMES, unpack(question.features), strict=True)),
+                risk=question.risk,
+                label=0 if question.ordered else 1,
+                model_version=question.model_version,
+            )
+            self._decisions.append(Decision(EXAMPLES, customer_id, example))
+
+    # Records
+
+    def _click(self, _customer_id: str, state: CustomerState, event: Event) -> None:
+        assert isinstance(event, Click)
+        fold_click(state, event.time_ms, event.funnel)
+
+    def _passive(self, _customer_id: str, _state: CustomerState, _event: Event) -> None:
+        """Nothing the customer did."""
+
+    def _order(self, customer_id: str, state: CustomerState, event: Event) -> None:
+        assert isinstance(event, Order)
+        new = fold_order(state, event, self.config.segments)
+        if new:
+            answer_questions(state, event.time_ms, self._horizon_ms)
+        self._review(customer_id, state, "order" if new else "correction")
+
+    def _update(self, customer_id: str, state: CustomerState, event: Event) -> None:
+        assert isinstance(event, OrderUpdate)
+        if fold_update(state, event):
+            self._review(customer_id, state, "correction")
+
+    def _refund(self, customer_id: str, state: CustomerState, event: Event) -> None:
+        assert isinstance(event, Refund)
+        if fold_refund(state, event):
+            self._review(customer_id, state, "correction")
+
+    def _cancellation(self, customer_id: str, state: CustomerState, event: Event) -> None:
+        assert isinstance(event, Cancellation)
+        if fold_cancellation(state, event, self.config.segments):
+            retract_answers(state)
+            self._review(customer_id, state, "correction")
+
+    # Reviews
+
+    def _review(self, customer_id: str, state: CustomerState, cause: ReviewCause) -> None:
+        """Look at the customer as of their own clock."""
+        if state.orders == 0:
+            self._unreview(customer_id, state, cause)
+            return
+        as_of_ms = state.clock_ms
+        moved = self._segment(customer_id, state, as_of_ms, cause)
+        state.review_ms = next_review_ms(state.order_ms, as_of_ms, self.config.reviews)
+        look = self.judge.look(state, as_of_ms)
+        if cause in ("order", "timer"):
+            self._ask(customer_id, state, look, by_order=cause == "order")
+        self._judge(customer_id, state, look, cause, moved)
+
+    def _segment(self, customer_id: str, state: CustomerState, as_of_ms: int, cause: ReviewCause) -> bool:
+        """Name the segments and when silence will change them; tell whether one has changed."""
+        config = self.config.segments
+        silence_ms = as_of_ms - state.order_ms
+        rfm = rfm_segment(state.orders, silence_ms, config)
+        stage = lifecycle_stage(state.orders, silence_ms, state.won_back, config)
+        order_ms = state.order_ms
+        borders = (next_border_ms(order_ms, as_of_ms, config), next_stage_ms(order_ms, as_of_ms, config))
+        state.border_ms = min((at_ms for at_ms in borders if at_ms is not None), default=NO_TIME)
+        moved = False
+        if rfm != state.rfm:
+            before = RFM_NAMES[state.rfm] if state.rfm >= 0 else None
+            if state.lifecycle == PROSPECT:  # everything was cancelled before
+                before = NO_SEGMENT
+            self._moved(customer_id, state, "rfm", before, RFM_NAMES[rfm], cause)
+            state.rfm, moved = rfm, True
+        if stage != state.lifecycle:
+            before = LIFECYCLE_NAMES[state.lifecycle] if state.lifecycle >= 0 else None
+            self._moved(customer_id, state, "lifecycle", before, LIFECYCLE_NAMES[stage], cause)
+            state.lifecycle, moved = stage, True
+        return moved
+
+    def _unreview(self, customer_id: str, state: CustomerState, cause: ReviewCause) -> None:
+        """Take back what was said of a customer who turned out to have ordered nothing."""
+        state.review_ms = state.border_ms = NO_TIME
+        if state.lifecycle in (-1, PROSPECT):
+            return
+        self._moved(customer_id, state, "rfm", RFM_NAMES[state.rfm], NO_SEGMENT, cause)
+        stage = LIFECYCLE_NAMES[state.lifecycle]
+        self._moved(customer_id, state, "lifecycle", stage, LIFECYCLE_NAMES[PROSPECT], cause)
+        state.rfm, state.lifecycle = -1, PROSPECT
+        self._decisions += self.judge.withdraw(customer_id, state, self._evidence(state))
+
+    def _moved(
+        self,
+        customer_id: str,
+        state: CustomerState,
+        dimension: str,
+        previous: str | None,
+        current: str,
+        cause: ReviewCause,
+    ) -> None:
+        change = SegmentChange(
+            id=digest(f"{dimension}/{customer_id}/{state.clock_ms}/{previous}/{current}").hex(),
+            customer_id=customer_id,
+            event_time=utc(state.clock_ms),
+            dimension="rfm" if dimension == "rfm" else "lifecycle",
+            previous=previous,
+            current=current,
+            cause=cause,
+            evidence=self._evidence(state),
+        )
+        self._decisions.append(Decision(SEGMENT_CHANGES, customer_id, change))
+
+    def _ask(self, customer_id: str, state: CustomerState, look: Look, by_order: bool) -> None:
+        if not becomes_question(customer_id, look.as_of_ms, self.config.reviews):
+            return
+        question = Question(
+            look.as_of_ms, by_order, False, look.packed(), look.risk, self.model.model_version
+        )
+        if state.questions and state.questions[-1].asked_ms == look.as_of_ms:
+            state.questions[-1] = question  # a second order in the same moment: the later look counts
+        else:
+            state.questions.append(question)
+
+    def _judge(
+        self,
+        customer_id: str,
+        state: CustomerState,
+        look: Look,
+        cause: ReviewCause,
+        moved: bool = False,
+    ) -> None:
+        self._decisions += self.judge.decide(customer_id, state, look, cause, moved, self._evidence(state))
+
+    def _evidence(self, state: CustomerState) -> list[Evidence]:
+        return [
+            Evidence(topic, self.partition, offset)
+            for topic, offset in zip(self.inputs, state.applied, strict=True)
+            if offset >= 0
+        ]

@@ -1,0 +1,1 @@
+"""Learning from answered questions, and serving what was learned as plain numbers."""

@@ -1,0 +1,132 @@
+"""The learner: one pass over the examples, in the order of their log.
+
+For each example it judges the risk that was served, then learns. Both are done once: an example that
+was delivered twice, as happens after a crash, is recognised by its id. What the learner is after n
+examples depends on those n examples alone, so a model version names its numbers, and a learner that
+goes on from a checkpoint publishes what the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import deepcopy
+from datetime import datetime, timedelta
+
+import msgspec
+
+from schemas.learning import Example, ModelSnapshot
+from streams.config import StreamConfig
+from streams.customer.state import digest
+from streams.learning.experts import ExpertState, LogisticExpert
+from streams.learning.prequential import Prequential
+
+CHECKPOINT_VERSION = 1
+
+
+class Checkpoint(msgspec.Struct, array_like=True):
+    """Everything the learner knows."""
+
+    version: int
+    expert: ExpertState
+    quality: Prequential
+    first_asked_at: datetime | None
+    latest: datetime | None
+    recent: bytes
+    duplicates: int
+
+
+class LearnerMachine:
+    """Learns from examples and publishes models.
+
+    Parameters
+    ----------
+    config
+        `config.learner` and the horizon.
+
+    Examples
+    --------
+    >>> LearnerMachine(StreamConfig()).snapshot().model_version
+    'lr-0'
+    """
+
+    def __init__(self, config: StreamConfig) -> None:
+        self._config = config
+        self._expert = LogisticExpert(config)
+        self.quality = Prequential()
+        self.duplicates = 0
+        self._first_asked_at: datetime | None = None
+        self._latest: datetime | None = None
+        self._recent: deque[bytes] = deque()
+        self._known: set[bytes] = set()
+
+    @property
+    def n_learned(self) -> int:
+        """Examples learned from so far."""
+        return self._expert.n_learned
+
+    def learn(self, example: Example) -> ModelSnapshot | None:
+        """Judge and learn one example; return a model when it is time to publish one."""
+        if self._seen(example.id):
+            self.duplicates += 1
+            return None
+        if self._first_asked_at is None:
+            self._first_asked_at = example.asked_at
+        # Until two horizons have passed there was hardly an answer to learn from: not judged.
+        grace = timedelta(days=2 * self._config.reviews.horizon_days)
+        if example.asked_at >= self._first_asked_at + grace:
+            self.quality.add(example.risk, example.label)
+        self._expert.learn(example.features, example.label)
+        # Examples of several partitions come in the order of their log, not of time.
+        if self._latest is None or example.matured_at > self._latest:
+            self._latest = example.matured_at
+        if self.n_learned % self._config.learner.publish_every == 0:
+            return self.snapshot()
+        return None
+
+    def snapshot(self) -> ModelSnapshot:
+        """Give the model as it is now."""
+        return self._expert.snapshot(self._latest, self.quality.metrics())
+
+    def checkpoint(self) -> Checkpoint:
+        """Take out everything that `restore` needs."""
+        return Checkpoint(
+            version=CHECKPOINT_VERSION,
+            expert=self._expert.state(),
+            quality=deepcopy(self.quality),
+            first_asked_at=self._first_asked_at,
+            latest=self._latest,
+            recent=b"".join(self._recent),
+            duplicates=self.duplicates,
+        )
+
+    @classmethod
+    def restore(cls, config: StreamConfig, checkpoint: Checkpoint) -> LearnerMachine:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        ValueError
+            When the checkpoint is of a version that this program does not know.
+        """
+        if checkpoint.version != CHECKPOINT_VERSION:
+            raise ValueError(f"learner checkpoint of unknown version {checkpoint.version}")
+        learner = cls(config)
+        learner._expert = LogisticExpert.restore(config, checkpoint.expert)
+        learner.quality = checkpoint.quality
+        learner.duplicates = checkpoint.duplicates
+        learner._first_asked_at = checkpoint.first_asked_at
+        learner._latest = checkpoint.latest
+        recent = checkpoint.recent
+        learner._recent = deque(recent[at : at + 8] for at in range(0, len(recent), 8))
+        learner._known = set(learner._recent)
+        return learner
+
+    def _seen(self, example_id: str) -> bool:
+        key = digest(example_id)
+        if key in self._known:
+            return True
+        self._known.add(key)
+        self._recent.append(key)
+        if len(self._recent) > self._config.learner.dedupe_window:
+            self._known.discard(self._recent.popleft())
+        return False

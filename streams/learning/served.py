@@ -1,0 +1,100 @@
+"""The model as the customers see it: a few numbers, the same arithmetic everywhere.
+
+risk = sigmoid(intercept + sum of coefficient x (value - centre)), summed from the intercept in the order
+of the features. The order is part of the contract: floating-point addition is not associative, and
+whoever recomputes a published risk must get the same bits. A contribution is one term of that sum, so
+an explanation is exact and needs no second model.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from math import exp, log
+from operator import add, mul, sub
+
+from schemas.learning import ModelSnapshot
+from streams.config import HIGHEST_RISK
+from streams.customer.features import FEATURE_NAMES
+
+LOWEST_RISK = 0.001
+
+
+def risk_of(log_odds: float) -> float:
+    """Turn log-odds into a risk, kept off 0 and 1 so that no single surprise costs infinitely much.
+
+    Examples
+    --------
+    >>> risk_of(0.0), risk_of(1000.0), risk_of(-1000.0)
+    (0.5, 0.999, 0.001)
+    """
+    if log_odds > 20.0:
+        return HIGHEST_RISK
+    if log_odds < -20.0:
+        return LOWEST_RISK
+    return min(HIGHEST_RISK, max(LOWEST_RISK, 1.0 / (1.0 + exp(-log_odds))))
+
+
+def log_odds_of(risk: float) -> float:
+    """Turn a risk strictly between 0 and 1 into log-odds.
+
+    Examples
+    --------
+    >>> log_odds_of(0.5)
+    0.0
+    """
+    return log(risk / (1.0 - risk))
+
+
+class Served:
+    """A snapshot, ready to score.
+
+    Parameters
+    ----------
+    snapshot
+        Its features must be those of this program, in order.
+
+    Raises
+    ------
+    ValueError
+        When the snapshot speaks of other features.
+
+    Examples
+    --------
+    >>> from streams.learning.experts import untrained
+    >>> from streams.config import StreamConfig
+    >>> served = Served(untrained(StreamConfig()))
+    >>> served.risk([1.0] * len(FEATURE_NAMES))
+    0.5
+    """
+
+    __slots__ = ("_centre", "_coefficient", "intercept", "model_version", "n_learned", "snapshot")
+
+    def __init__(self, snapshot: ModelSnapshot) -> None:
+        if tuple(snapshot.features) != FEATURE_NAMES:
+            raise ValueError(
+                f"model {snapshot.model_version} speaks of other features than this program: "
+                f"{sorted(set(snapshot.features) ^ set(FEATURE_NAMES))}"
+            )
+        self.snapshot = snapshot
+        self.model_version = snapshot.model_version
+        self.n_learned = snapshot.n_learned
+        self.intercept = snapshot.intercept
+        self._centre = tuple(snapshot.centre)
+        self._coefficient = tuple(snapshot.coefficient)
+
+    def log_odds(self, values: list[float]) -> float:
+        """Compute the log-odds of the risk from features in the order of `FEATURES`."""
+        # reduce() adds strictly from left to right; sum() compensates from Python 3.12 on.
+        terms = map(mul, self._coefficient, map(sub, values, self._centre))
+        return reduce(add, terms, self.intercept)
+
+    def risk(self, values: list[float]) -> float:
+        """Compute P(no order within the horizon) from features in the order of `FEATURES`."""
+        return risk_of(self.log_odds(values))
+
+    def contributions(self, values: list[float]) -> list[float]:
+        """Split the log-odds, less the intercept, into one term for each feature."""
+        return [
+            coefficient * (value - centre)
+            for value, centre, coefficient in zip(values, self._centre, self._coefficient, strict=True)
+        ]

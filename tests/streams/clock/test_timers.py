@@ -1,0 +1,110 @@
+"""The heap of timers does what a sorted list would do, and stays small."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.clock.timers import Timers
+
+CUSTOMERS = st.sampled_from(["a", "b", "c", "d"])
+DUE = st.integers(0, 12)
+ASK = st.tuples(st.just("ask"), CUSTOMERS, DUE)
+POP = st.tuples(st.just("pop"), st.just(""), DUE)
+FORGET = st.tuples(st.just("forget"), CUSTOMERS, st.just(0))
+
+
+class Naive:
+    """One due time a customer, looked through each time."""
+
+    def __init__(self) -> None:
+        self.due: dict[str, int] = {}
+
+    def ask(self, customer_id: str, due_ms: int) -> None:
+        self.due[customer_id] = min(due_ms, self.due.get(customer_id, due_ms))
+
+    def pop(self, until_ms: int) -> tuple[int, str] | None:
+        entries = sorted((due_ms, customer_id) for customer_id, due_ms in self.due.items())
+        if not entries or entries[0][0] > until_ms:
+            return None
+        del self.due[entries[0][1]]
+        return entries[0]
+
+    def forget(self, customer_id: str) -> None:
+        self.due.pop(customer_id, None)
+
+
+@given(st.lists(st.one_of(ASK, ASK, POP, FORGET), max_size=60))
+def test_they_fire_as_a_sorted_list_would(steps: list[tuple[str, str, int]]) -> None:
+    timers, naive = Timers(), Naive()
+    for step, customer_id, due_ms in steps:
+        if step == "pop":
+            assert timers.pop(due_ms) == naive.pop(due_ms)
+        elif step == "ask":
+            timers.ask(customer_id, due_ms)
+            naive.ask(customer_id, due_ms)
+        else:
+            timers.forget(customer_id)
+            naive.forget(customer_id)
+        assert len(timers) == len(naive.due)
+        next_ms = timers.next_ms()
+        if naive.due:
+            assert next_ms is not None
+            assert next_ms <= min(naive.due.values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_they_fire_as_a_sorted_list_would_when_overtaken_entries_pile_up(seed: int) -> None:
+    rng = Random(seed)
+    timers, naive = Timers(), Naive()
+    for due_ms in range(6000, 0, -1):  # each asks for an earlier moment: the last entry is overtaken
+        customer_id = f"c{rng.randrange(10)}"
+        timers.ask(customer_id, due_ms)
+        naive.ask(customer_id, due_ms)
+        if rng.random() < 0.01:
+            assert timers.pop(due_ms + 500) == naive.pop(due_ms + 500)
+    while (entry := naive.pop(10_000)) is not None:
+        assert timers.pop(10_000) == entry
+    assert timers.pop(10_000) is None
+
+
+def test_overtaken_entries_do_not_grow_the_heap_without_bound() -> None:
+    timers = Timers()
+    for due_ms in range(50_000, 0, -1):
+        timers.ask(f"c{due_ms % 10}", due_ms)
+    assert len(timers) == 10
+    assert len(timers._heap) <= 2 * 10 + 1024
+
+
+def test_a_customer_has_one_live_entry_the_earliest() -> None:
+    timers = Timers()
+    timers.ask("a", 30)
+    timers.ask("a", 10)
+    timers.ask("a", 20)
+    assert [timers.pop(100) for _ in range(3)] == [(10, "a"), None, None]
+
+
+def test_ties_go_by_customer_in_whatever_order_they_were_asked() -> None:
+    for names in ("abc", "cab", "bca"):
+        timers = Timers()
+        for name in names:
+            timers.ask(name, 5)
+        assert [timers.pop(5) for _ in names] == [(5, "a"), (5, "b"), (5, "c")]
+
+
+def test_an_entry_fires_at_its_moment_and_not_a_millisecond_before() -> None:
+    timers = Timers()
+    timers.ask("a", 10)
+    assert timers.pop(9) is None
+    assert timers.pop(10) == (10, "a")
+
+
+def test_a_forgotten_customer_asks_anew() -> None:
+    timers = Timers()
+    timers.ask("a", 10)
+    timers.forget("a")
+    timers.ask("a", 50)
+    assert [timers.pop(100), timers.pop(100)] == [(50, "a"), None]

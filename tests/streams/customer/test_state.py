@@ -1,0 +1,213 @@
+"""A state survives the wire, refuses what it does not know, and recognises what it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.config import DAY_MS, HOUR_MS, ReviewConfig, StreamConfig
+from streams.customer.features import FEATURE_NAMES
+from streams.customer.state import (
+    DEDUPE_MS,
+    RECENT_MESSAGES,
+    STATE_VERSION,
+    CustomerState,
+    Question,
+    Verdict,
+    decode_state,
+    digest,
+    encode_state,
+    facts,
+    forget_messages,
+    new_state,
+    pack,
+    seen_message,
+    unpack,
+)
+from tests.streams.build import T0, Shop, click, order, simulated_records
+
+TIME = st.integers(0, 2**52)
+KEY = st.integers(0, 2**64 - 1)
+NUMBER = st.floats(allow_nan=False, width=64)
+QUESTION = st.builds(
+    Question,
+    asked_ms=TIME,
+    by_order=st.booleans(),
+    ordered=st.booleans(),
+    features=st.binary(min_size=64, max_size=64),
+    risk=NUMBER,
+    model_version=st.text(max_size=12),
+)
+VERDICT = st.builds(
+    Verdict,
+    risk=NUMBER,
+    published=NUMBER,
+    values=st.binary(max_size=64),
+    crossing_ms=TIME,
+    episode=st.integers(0, 2),
+    episode_ms=TIME,
+    due_ms=TIME,
+)
+STATE = st.builds(
+    CustomerState,
+    first_ms=TIME,
+    clock_ms=TIME,
+    landmark_ms=TIME,
+    views=NUMBER,
+    revenue=NUMBER,
+    orders=st.integers(0, 10**6),
+    won_back=st.booleans(),
+    recent_orders=st.lists(st.tuples(KEY, TIME, NUMBER, NUMBER), max_size=4),
+    refunds=st.lists(st.tuples(KEY, NUMBER), max_size=4),
+    cancelled=st.lists(KEY, max_size=4),
+    ids_now=st.binary(max_size=64),
+    applied=st.lists(st.integers(-1, 2**63 - 1), min_size=2, max_size=2),
+    questions=st.lists(QUESTION, max_size=3),
+    rfm=st.integers(-1, 9),
+    verdict=VERDICT,
+)
+
+
+@given(STATE)
+def test_a_state_comes_back_from_the_wire_as_it_was(state: CustomerState) -> None:
+    wire = encode_state(state)
+    assert decode_state(wire) == state
+    assert encode_state(decode_state(wire)) == wire
+
+
+@pytest.mark.parametrize("version", [0, STATE_VERSION + 1])
+def test_an_unknown_version_is_refused(version: int) -> None:
+    state = new_state(T0, inputs=2)
+    state.version = version
+    with pytest.raises(ValueError, match=f"version {version}, this program knows {STATE_VERSION}"):
+        decode_state(encode_state(state))
+
+
+@pytest.mark.parametrize("wire", [b"", b"\xc1", b"\x90", msgspec.msgpack.encode({"version": 1})])
+def test_bytes_that_are_no_state_are_refused(wire: bytes) -> None:
+    with pytest.raises(ValueError, match="not a customer state"):
+        decode_state(wire)
+
+
+def test_a_field_that_a_later_program_appended_is_passed_over() -> None:
+    fields = msgspec.msgpack.decode(encode_state(new_state(T0, inputs=2)))
+    fields.append("appended")
+    assert decode_state(msgspec.msgpack.encode(fields)) == new_state(T0, inputs=2)
+    assert CustomerState.__struct_fields__[0] == "version", "read first, whatever follows"
+
+
+def test_a_digest_is_the_same_in_every_process() -> None:
+    assert digest("holdfast").hex() == "8fa2c9f0898ca45d"
+    assert digest("ä/2").hex() == "ba1da128cf913fc2"
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), max_size=16))
+def test_packing_keeps_32_bit_floats_to_the_last_bit(values: list[float]) -> None:
+    assert unpack(pack(values)) == values
+    assert len(pack(values)) == 4 * len(values)
+
+
+def test_facts_hold_everything_but_what_a_model_or_a_partition_said() -> None:
+    state, other = new_state(T0, inputs=2), new_state(T0, inputs=2)
+    other.verdict = Verdict(risk=0.5, values=b"1234", crossing_ms=7, episode=2, episode_ms=3, due_ms=9)
+    other.applied = [5, 6]
+    state.questions = [Question(T0, True, False, b"x", 0.1, "lr-1")]
+    other.questions = [Question(T0, True, False, b"x", 0.9, "lr-2")]
+    assert facts(state) == facts(other)
+    other.questions[0].ordered = True
+    assert facts(state) != facts(other)
+    for name in set(CustomerState.__struct_fields__) - {"verdict", "applied", "questions"}:
+        changed = new_state(T0, inputs=2)
+        changed.questions = state.questions
+        setattr(changed, name, "changed")
+        assert facts(changed) != facts(state), name
+
+
+# Messages seen before
+
+IDS = st.sampled_from([f"m{number}" for number in range(12)])
+STEPS = st.lists(st.tuples(IDS, st.integers(0, 30 * HOUR_MS)), min_size=1, max_size=50)
+
+
+@given(STEPS, st.integers(0, 3))
+def test_a_repeat_within_a_day_is_found_and_news_is_never_taken_for_a_repeat(
+    steps: Sequence[tuple[str, int]], quiet: int
+) -> None:
+    """The oracle is the set of all ids ever taken in, with their times."""
+    state, now_ms = new_state(T0, inputs=2), T0
+    taken: dict[str, int] = {}
+    for message_id, wait_ms in steps:
+        now_ms += wait_ms
+        if wait_ms > 20 * HOUR_MS * quiet:
+            forget_messages(state, now_ms - 1)  # a review in between
+        seen = seen_message(state, message_id, now_ms)
+        age_ms = now_ms - taken[message_id] if message_id in taken else None
+        if age_ms is None or age_ms > 3 * DEDUPE_MS:
+            assert not seen
+        elif age_ms <= DEDUPE_MS:
+            assert seen
+        if not seen:
+            taken[message_id] = now_ms
+
+
+def test_a_repeat_is_found_after_as_many_others_as_are_kept_and_not_after_more() -> None:
+    for others, found in ((RECENT_MESSAGES - 1, True), (RECENT_MESSAGES, False)):
+        state = new_state(T0, inputs=2)
+        assert not seen_message(state, "first", T0)
+        for number in range(others):
+            assert not seen_message(state, f"other {number}", T0 + number)
+        assert seen_message(state, "first", T0 + others) is found
+        assert len(state.ids_now) <= 8 * RECENT_MESSAGES
+
+
+def test_an_id_across_two_neighbours_is_not_taken_for_a_repeat() -> None:
+    state = new_state(T0, inputs=2)
+    between = digest("news")
+    state.ids_ms = T0
+    state.ids_now = b"1234" + between + b"5678"
+    assert not seen_message(state, "news", T0)
+    assert seen_message(state, "news", T0)
+
+
+def test_a_silent_customer_keeps_no_message_ids() -> None:
+    state = new_state(T0, inputs=2)
+    seen_message(state, "m", T0)
+    forget_messages(state, T0 + 2 * DEDUPE_MS - 1)
+    assert state.ids_now
+    forget_messages(state, T0 + 2 * DEDUPE_MS)
+    assert state.ids_now == state.ids_before == b""
+
+
+# Size
+
+
+def test_a_typical_customer_with_one_open_question_takes_at_most_500_bytes() -> None:
+    """Two orders, a visit of a dozen clicks a fortnight ago, silent since, one question open."""
+    shop = Shop(StreamConfig(reviews=ReviewConfig(horizon_days=12.0)))
+    shop.tell(order("c", 0), *(click("c", 30 + minute / 1440) for minute in range(12)), order("c", 30.1))
+    shop.until(44.5)
+    state = shop.machine.states["c"]
+    assert len(state.questions) == 2, "of 7 and of 14 days of silence"
+    state.questions.pop()
+    assert len(encode_state(state)) <= 500
+
+
+def test_a_shop_that_keeps_one_review_in_ten_has_states_of_500_bytes_on_average() -> None:
+    shop = Shop(StreamConfig(reviews=ReviewConfig(question_share=0.1)))
+    shop.apply(simulated_records(60, 120))
+    assert mean(len(encode_state(state)) for state in shop.machine.states.values()) <= 500
+    assert len(shop.machine.states) == 60
+
+
+def test_a_question_takes_at_most_110_bytes() -> None:
+    state = new_state(T0, inputs=2)
+    before = len(encode_state(state))
+    state.questions.append(
+        Question(T0 + 7 * DAY_MS, False, False, pack([0.5] * len(FEATURE_NAMES)), 0.25, "lr-123456789")
+    )
+    assert len(encode_state(state)) - before <= 110
