@@ -6,7 +6,7 @@ import json
 import re
 import traceback
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,7 @@ def test_a_placeholder_is_refused_in_any_case_and_every_time(placeholder: str) -
 
 # What a refusal tells.
 
-SHAPES = [
+SHAPES: list[Callable[[str], Any]] = [
     lambda token: token,
     lambda token: [token],
     lambda token: {token: token},

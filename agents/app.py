@@ -1,0 +1,182 @@
+"""The Faust application of a worker: topics to agents, agents to rooms, and one way out.
+
+Faust joins the group, fetches, calls the agents and commits what they sealed. All tables are ours (see
+`epochs`), so Faust has none, and its recovery does nothing but call us when a rebalance is over. Any
+error that nobody expected ends the process, at once and without a last commit: the next start goes on
+from the last marker, and that is the one path that is always tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import click
+import faust
+from faust.types import TP
+
+from agents import transport
+from agents.customers import Customers
+from agents.errors import OperatorError
+from agents.learner import Learner
+from agents.models import ModelFeed
+from agents.settings import Settings
+from agents.transport import SCHEME, Consumer, Producer, RawBatches
+from schemas.topics import MODELS
+from streams.learning.served import Served
+
+log = logging.getLogger(__name__)
+
+EXIT_BUG = 70
+"""Exit code of a worker that met an error that it did not expect (sysexits' EX_SOFTWARE)."""
+
+TICK_SECONDS = 0.05
+
+
+def die(error: BaseException) -> None:
+    """End the process for an error that nobody handles; a restart goes on from the last marker."""
+    if isinstance(error, OperatorError):
+        for line in error.message.splitlines():
+            click.echo(f"holdfast: {line}", err=True)
+        code = error.exit_code
+    else:
+        log.critical("the worker ends on an unexpected error", exc_info=error)
+        faulthandler.dump_traceback(all_threads=True)
+        code = EXIT_BUG
+    sys.stderr.flush()
+    os._exit(code)
+
+
+async def guarded(work: Awaitable[Any]) -> None:
+    """Await something that must not fail."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - the one place where anything unexpected ends the process
+        die(error)
+
+
+class HoldfastApp(faust.App):
+    """A Faust app that seals before it stops."""
+
+    idempotent_producer = True
+    before_stop: Callable[[], Awaitable[None]] | None = None
+
+    async def on_stop(self) -> None:
+        """Seal and commit while consumer and producer are still there."""
+        if self.before_stop is not None:
+            await guarded(self.before_stop())
+        await super().on_stop()
+
+
+def connection(settings: Settings) -> dict[str, Any]:
+    """Give what aiokafka needs to reach the cluster."""
+    kafka = settings.kafka
+    return {
+        "bootstrap_servers": kafka.bootstrap,
+        "client_id": kafka.client_id,
+        "request_timeout_ms": int(kafka.request_timeout_seconds * 1000),
+        "max_partition_fetch_bytes": 8 * 1024 * 1024,
+    }
+
+
+def make_app(settings: Settings, frozen: Served | None = None) -> HoldfastApp:
+    """Build the application of a worker.
+
+    Parameters
+    ----------
+    settings
+        The whole settings; `settings.worker.agents` says what runs here.
+    frozen
+        A model to serve whatever is learned, for comparing runs.
+    """
+    kafka = settings.kafka
+    app = HoldfastApp(
+        kafka.group,
+        broker=";".join(f"{SCHEME}://{broker.strip()}" for broker in kafka.bootstrap.split(",")),
+        store="memory://",
+        datadir=tempfile.mkdtemp(prefix="holdfast-"),  # Faust insists on a folder; ours holds nothing
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,  # commits follow the sealed table, not what streams acknowledge
+        broker_client_id=kafka.client_id,
+        broker_session_timeout=kafka.session_timeout_seconds,
+        broker_rebalance_timeout=kafka.rebalance_timeout_seconds,
+        broker_heartbeat_interval=kafka.session_timeout_seconds / 10.0,
+        broker_request_timeout=kafka.request_timeout_seconds,
+        broker_commit_interval=settings.worker.epoch_seconds,
+        broker_max_poll_records=kafka.fetch_max_records,
+        consumer_auto_offset_reset="earliest",
+        producer_max_batch_size=512 * 1024,
+        producer_max_request_size=4 * 1024 * 1024,
+        stream_buffer_maxsize=8,
+        web_enabled=False,
+    )
+    app.idempotent_producer = kafka.idempotent_producer
+    reach = connection(settings)
+    feed = ModelFeed(settings.topic(MODELS), reach, settings.streams, frozen)
+    parts: list[Customers | Learner] = []
+    if "customers" in settings.worker.agents:
+        customers = Customers(settings, reach, feed)
+        parts.append(customers)
+        _agent(app, "customers", customers.inputs, customers)
+    if "learner" in settings.worker.agents:
+        learner = Learner(settings, reach)
+        parts.append(learner)
+        _agent(app, "learner", (learner.topic,), learner)
+    _wire(app, parts, feed)
+    return app
+
+
+def _agent(app: HoldfastApp, name: str, topics: tuple[str, ...], part: Customers | Learner) -> None:
+    channel = app.topic(*topics, schema=RawBatches(), key_serializer="raw", value_serializer="raw")
+
+    async def consume(stream: Any) -> None:
+        async for event in stream.events():
+            await guarded(part.feed(event.message))
+
+    app.agent(channel, name=name, concurrency=1)(consume)
+
+
+def _wire(app: HoldfastApp, parts: list[Customers | Learner], feed: ModelFeed) -> None:
+    """Connect rebalances, the clock and the end to the agents."""
+    background: list[asyncio.Task[None]] = []
+
+    async def tick() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(TICK_SECONDS)
+            for part in parts:
+                await guarded(part.tick())
+
+    async def taken_over(*_: Any, **__: Any) -> None:
+        if not background:
+            # Not Faust's own tasks: those begin only when the first recovery is over.
+            background.extend(asyncio.create_task(guarded(work)) for work in (feed.run(), tick()))
+        consumer = cast(Consumer, app.consumer)
+        consumer.before_revocation = handed_over
+        tps = {TP(tp.topic, tp.partition) for tp in consumer.assignment()}
+        for part in parts:
+            generation = app.consumer_generation_id
+            await guarded(part.assigned(tps, generation, consumer, cast(Producer, app.producer)))
+
+    async def handed_over(revoked: set[TP]) -> None:
+        for part in parts:
+            await guarded(part.revoked(revoked))
+
+    async def seal_all() -> None:
+        consumer = cast(Consumer, app.consumer)
+        await handed_over({TP(tp.topic, tp.partition) for tp in consumer.assignment()})
+        await consumer.commit()
+        for task in background:
+            task.cancel()
+
+    app.on_rebalance_complete.connect(taken_over, weak=False)
+    app.before_stop = seal_all
+
+
+__all__ = ["EXIT_BUG", "HoldfastApp", "connection", "make_app", "transport"]

@@ -1,0 +1,90 @@
+"""What all commands share: how they fail, where their settings come from, how their help looks.
+
+There are two ways to fail. What the person in front can put right is told in one line, `holdfast: ...`,
+with exit code 1, or 2 when the command line itself is wrong. Anything else is a bug and keeps its
+traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agents.errors import OperatorError
+
+if TYPE_CHECKING:
+    from agents.settings import Settings
+
+_INTERRUPTED = 130
+
+
+class CommandLine(click.Group):
+    """A group of commands whose expected failures are one line each."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command and exit with its code."""
+        kwargs["standalone_mode"] = False
+        try:
+            sys.exit(super().main(*args, **kwargs))
+        except OperatorError as error:
+            for line in error.message.splitlines():
+                click.echo(f"holdfast: {line}", err=True)
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+            click.echo(f"holdfast: {error.format_message()}{where}", err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            click.echo(f"holdfast: {error.format_message()}", err=True)
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(_INTERRUPTED)
+
+
+class Invocation:
+    """What stands before the command: where the settings are, and which of them are overridden.
+
+    Parameters
+    ----------
+    config
+        The file given with `--config`.
+    assignments
+        By dotted key, what was given with `--set`.
+    """
+
+    def __init__(self, config: Path | None, assignments: Mapping[str, str]) -> None:
+        self.config = config
+        self.assignments = dict(assignments)
+
+    def settings(self, overrides: Mapping[str, object] | None = None) -> Settings:
+        """Load the settings.
+
+        Parameters
+        ----------
+        overrides
+            By dotted key, what the command itself insists on: it goes above everything.
+
+        Raises
+        ------
+        SettingsError
+            When they are not sound.
+        """
+        from agents.settings import load
+
+        return load(self.config, os.environ, {**self.assignments, **(overrides or {})})
+
+
+def examples(*lines: str) -> str:
+    r"""Give command lines as the end of a command's help, each on a line of its own.
+
+    Examples
+    --------
+    >>> examples("holdfast topics", "holdfast topics --create")
+    '\x08\nExamples:\n  holdfast topics\n  holdfast topics --create'
+    """
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])  # \b: click, do not wrap

@@ -1,0 +1,155 @@
+"""The command that reads files of messages with the machines that run live."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agents.command_line import Invocation, examples
+
+if TYPE_CHECKING:
+    from agents.lines import Lines
+    from agents.replay import Progress
+
+_REFRESH_SECONDS = 0.1
+
+
+@click.command(
+    epilog=examples(
+        "holdfast sample cdnow -o cdnow.jsonl.gz",
+        "holdfast replay cdnow.jsonl.gz --horizon-days 84",
+        "holdfast --set alerts.raise_at=0.75 replay cdnow.jsonl.gz --out stricter",
+        "holdfast replay may.jsonl.gz june.jsonl.gz --model replay-out/models.jsonl",
+    )
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--horizon-days",
+    type=click.FloatRange(min=0.0, min_open=True, max=3650.0),
+    metavar="N",
+    help="Churn is no order within N days; goes above --set reviews.horizon_days.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("replay-out"),
+    show_default=True,
+    metavar="DIR",
+    help="Where to put the results; those of an earlier replay are replaced at the end.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Serve this model and learn nothing: the last line of a models.jsonl.",
+)
+@click.pass_obj
+def replay(
+    invocation: Invocation, files: tuple[str, ...], horizon_days: float | None, out: Path, model: Path | None
+) -> None:
+    """Read files of messages with the machines that run live, without Kafka.
+
+    One Segment message a line, as JSON, in event-time order; - reads standard input, .gz is decompressed.
+    Several files are read one after the other, so name the earliest first. A line that is no message is a
+    dead letter, as on a topic. The same files and settings give the same bytes.
+    """
+    settings = invocation.settings({} if horizon_days is None else {"reviews.horizon_days": horizon_days})
+    from agents.lines import Lines
+    from agents.replay import read_model, replay_files
+
+    inputs = [Lines(name) for name in files]
+    served = read_model(model, settings.reviews.horizon_days) if model else None
+    began = time.monotonic()
+    with _progress_of(inputs) as progress:
+        content = replay_files(settings, inputs, out, served, progress)
+    _print_summary(content, out, time.monotonic() - began)
+
+
+@contextmanager
+def _progress_of(inputs: list[Lines]) -> Iterator[Progress | None]:
+    """Show how far a replay is, where somebody may be looking."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from schemas.codec import utc
+
+    sizes = [lines.size for lines in inputs if lines.size is not None]
+    total = sum(sizes) if len(sizes) == len(inputs) else None  # a pipe does not say how long it is
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[rate]:,.0f} events/s"),
+        TimeRemainingColumn(),
+    )
+    began = shown = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("replay", total=total, rate=0.0)
+
+        def progress(bytes_done: int, events: int, reached_ms: int) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown >= _REFRESH_SECONDS:
+                shown = now
+                reached = f"replay {utc(reached_ms):%Y-%m-%d}"
+                bar.update(task, completed=bytes_done, description=reached, rate=events / (now - began))
+
+        yield progress
+
+
+def _print_summary(content: dict[str, Any], out: Path, seconds: float) -> None:
+    from agents.replay import RESULTS
+
+    rows = [*_rows(content)]
+    rows.append(("time", f"{seconds:.1f} s, {content['events']['read'] / max(seconds, 1e-9):,.0f} events/s"))
+    rows.append(("results", f"{out}: {', '.join(RESULTS)}"))
+    width = max(len(title) for title, _ in rows) + 2
+    for title, text in rows:
+        click.echo(click.style(f"{title:<{width}}", bold=True) + text)
+
+
+def _rows(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    events, said = content["events"], content["decisions"]
+    outcomes = ("applied", "duplicate", "late", "anonymous", "dead")
+    yield "events", f"{events['read']:,} read: {_listed(events, outcomes)}"
+    if events["dead"]:
+        reasons = content["dead_by_reason"]
+        yield "dead letters", _listed(reasons, [name for name in reasons if reasons[name]])
+    if content["first_event"]:
+        yield "event time", f"{_minute(content['first_event'])} to {_minute(content['last_event'])} UTC"
+    yield "customers", f"{content['customers']:,} at the end"
+    states = content["alerts_by_state"]
+    yield "churn alerts", f"{said['alerts']:,}: {_listed(states, states)}"
+    yield "segment changes", f"{said['segment_changes']:,}"
+    yield "scores", f"{said['scores']:,}"
+    open_ = f"{content['open_questions']:,} questions still open (censored)"
+    yield "examples", f"{said['examples']:,} matured; {open_}"
+    model = content["model"]
+    origin = "frozen, from --model" if model["frozen"] else f"the last of {said['models']:,} published"
+    yield "model", f"{model['model_version']}, learned from {model['n_learned']:,} examples; {origin}"
+    yield "prequential", _quality(content["prequential"])
+    yield "", f"over {content['prequential']['over']}"
+
+
+def _listed(counts: dict[str, int], names: Any) -> str:
+    return ", ".join(f"{counts[name]:,} {name}" for name in names)
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
+
+
+def _quality(prequential: dict[str, Any]) -> str:
+    measures = {"AUC": "auc", "log loss": "log_loss", "ECE": "ece", "churn rate": "churn_rate"}
+    values = {title: prequential[name] for title, name in measures.items()}
+    shown = [f"{title} {'-' if value is None else format(value, '.4f')}" for title, value in values.items()]
+    return f"{', '.join(shown)}, n {prequential['n']:,}"

@@ -1,0 +1,36 @@
+"""Dead letters: messages that break the contract, kept as they came.
+
+Key and value are untouched; where the message came from and why it was refused stand in headers, under
+the names that Kafka Connect uses, so that tools which know those find them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.transport import OutputRecord
+from schemas.codec import WireError
+
+_PREFIX = "__connect.errors."
+
+
+def dead_letter(record: Any, error: WireError, stage: str = "VALUE_CONVERTER") -> OutputRecord:
+    """Make the dead letter of a record.
+
+    Parameters
+    ----------
+    record
+        The consumed record: topic, partition, offset, key, value, headers.
+    error
+        Why it was refused; it names no customer's value.
+    """
+    headers = [
+        (_PREFIX + "topic", str(record.topic).encode()),
+        (_PREFIX + "partition", str(record.partition).encode()),
+        (_PREFIX + "offset", str(record.offset).encode()),
+        (_PREFIX + "stage", stage.encode()),
+        (_PREFIX + "exception.class.name", type(error).__name__.encode()),
+        (_PREFIX + "exception.message", str(error).encode()),
+        ("holdfast.reason", error.reason.encode()),
+    ]
+    return record.key, record.value, [*record.headers, *headers]

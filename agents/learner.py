@@ -1,0 +1,171 @@
+"""The learner agent: the edge of `streams.learning.machine`.
+
+It reads examples in the order of their log, learns, and seals about once a second: the model first, then
+the checkpoint with the offset that it stands for, each acknowledged, and only then may the offset be
+committed. A restart takes the latest checkpoint and reads on from its offset, so the learner that goes
+on is the learner that stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import msgspec
+from faust.types import TP
+
+from agents import metrics
+from agents.changelog import read_latest
+from agents.dead_letters import dead_letter
+from agents.settings import Settings
+from agents.transport import Consumer, OutputRecord, Producer
+from schemas.codec import WireError, encode
+from schemas.learning import Example
+from schemas.topics import EXAMPLES, LEARNER_CHECKPOINT, MODELS, dead_letters_of
+from streams.customer.features import FEATURE_NAMES
+from streams.learning.machine import Checkpoint, LearnerMachine
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_KEY = b"learner"
+
+YIELD_EVERY = 200
+
+
+class Sealed(msgspec.Struct, array_like=True):
+    """What the learner's checkpoint topic holds."""
+
+    offset: int
+    checkpoint: Checkpoint
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Sealed)
+_examples = msgspec.json.Decoder(Example)
+_NAMES = set(FEATURE_NAMES)
+
+
+class Learner:
+    """The one learner of the shop.
+
+    Parameters
+    ----------
+    settings
+        The whole settings.
+    connection
+        What aiokafka needs to reach the cluster.
+    """
+
+    def __init__(self, settings: Settings, connection: dict[str, Any]) -> None:
+        self.topic = settings.topic(EXAMPLES)
+        self.machine: LearnerMachine | None = None
+        self._tp = TP(self.topic, 0)
+        self._settings = settings
+        self._connection = connection
+        self._lock = asyncio.Lock()
+        self._generation = -1
+        self._next = 0
+        self._sealed_next = 0
+        self._sealed_at = time.monotonic()
+        self._published = -1
+        self._dead: list[OutputRecord] = []
+        self._consumer: Consumer | None = None
+        self._producer: Producer | None = None
+
+    async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
+        """Go on from the latest checkpoint when the examples are ours."""
+        self._generation = generation
+        if self._tp not in tps or self.machine is not None:
+            return
+        self._consumer, self._producer = consumer, producer
+        latest = await read_latest(self._settings.topic(LEARNER_CHECKPOINT), 0, self._connection)
+        value = latest.get(CHECKPOINT_KEY)
+        if value is None:
+            self.machine, self._next = LearnerMachine(self._settings.streams), 0
+        else:
+            sealed = _decoder.decode(value)
+            self.machine = LearnerMachine.restore(self._settings.streams, sealed.checkpoint)
+            self._next = sealed.offset
+        self._sealed_next, self._published = self._next, -1
+        consumer.starts[self._tp] = self._next
+        log.info("learner goes on after %d examples", self.machine.n_learned)
+
+    async def revoked(self, tps: set[TP]) -> None:
+        """Seal and let go when the examples go to another worker."""
+        if self._tp in tps and self.machine is not None:
+            async with self._lock:
+                await self._seal(self.machine)
+                self.machine = None
+
+    async def feed(self, message: Any) -> None:
+        """Learn a fetched batch."""
+        async with self._lock:
+            machine = self.machine
+            if machine is None or message.generation_id != self._generation:
+                return
+            for count, record in enumerate(message.value, start=1):
+                if record.offset >= self._next:
+                    self._learn(machine, record)
+                if count % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+
+    def _learn(self, machine: LearnerMachine, record: Any) -> None:
+        try:
+            example = _read(record.value)
+        except WireError as error:
+            self._dead.append(dead_letter(record, error))
+            metrics.DEAD_LETTERS.labels(self.topic, error.reason).inc()
+        else:
+            before = machine.n_learned
+            machine.learn(example)
+            (metrics.LEARNED if machine.n_learned > before else metrics.LEARNED_TWICE).inc()
+        self._next = record.offset + 1
+
+    async def tick(self) -> None:
+        """Seal when it is time."""
+        if self._lock.locked() or time.monotonic() - self._sealed_at < self._settings.worker.epoch_seconds:
+            return
+        async with self._lock:
+            if self.machine is not None:
+                await self._seal(self.machine)
+
+    async def _seal(self, machine: LearnerMachine) -> None:
+        self._sealed_at = time.monotonic()
+        if self._next == self._sealed_next:
+            return
+        dead, self._dead = self._dead, []
+        await self._write(dead_letters_of(self.topic), dead)
+        if machine.n_learned != self._published:
+            snapshot = machine.snapshot()
+            key = snapshot.model_version.encode()
+            await self._write(self._settings.topic(MODELS), [(key, encode(snapshot), [])])
+            self._published = machine.n_learned
+            for measure, value in snapshot.metrics.items():
+                metrics.QUALITY.labels(measure).set(value)
+        sealed = _encoder.encode(Sealed(self._next, machine.checkpoint()))
+        await self._write(self._settings.topic(LEARNER_CHECKPOINT), [(CHECKPOINT_KEY, sealed, [])])
+        self._sealed_next = self._next
+        if self._consumer is not None:
+            self._consumer.sealed[self._tp] = self._next
+
+    async def _write(self, topic: str, records: list[OutputRecord]) -> None:
+        if records and self._producer is not None:
+            await asyncio.gather(*await self._producer.send_records(topic, 0, records))
+
+
+def _read(value: bytes | None) -> Example:
+    if value is None:
+        raise WireError("missing", "the record has no value")
+    try:
+        example = _examples.decode(value)
+    except msgspec.ValidationError as error:
+        raise WireError("wrong_type", str(error)) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise WireError("not_json", "an example that is no JSON") from None
+    if example.features.keys() != _NAMES:
+        raise WireError("wrong_type", "an example with other features than this program's")
+    if not 0.0 < example.risk < 1.0 or example.label not in (0, 1):
+        raise WireError("wrong_type", "risk must lie between 0 and 1, and label be 0 or 1")
+    return example

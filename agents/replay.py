@@ -1,0 +1,236 @@
+"""Replaying files: the edge of `streams.replay`.
+
+Files of messages go in, one message a line; decisions come out as files of lines, each line the very
+bytes that a worker puts on the topic, and a report. Results replace those of an earlier replay all at
+once, at the end: a replay that fails, or is stopped, leaves what was there. Nothing here decides
+anything about customers, and nothing depends on when it ran.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import orjson
+
+from agents.client import route
+from agents.errors import OperatorError
+from agents.lines import Lines
+from agents.report import DECISIONS, encode_report, report
+from agents.settings import Settings
+from schemas.codec import WireError, encode
+from schemas.decisions import ChurnAlert
+from schemas.learning import ModelSnapshot
+from schemas.topics import CLICKSTREAM, INPUTS
+from streams.customer.decision import Decision
+from streams.learning.served import Served
+from streams.replay import Replay
+
+REPORT = "report.json"
+DEAD_LETTERS = "dead_letters.jsonl"
+RESULTS = (REPORT, *(f"{name}.jsonl" for name in DECISIONS.values()), DEAD_LETTERS)
+"""The files that a replay writes."""
+
+_STEP = 100
+
+Progress = Callable[[int, int, int], None]
+"""Takes bytes done, events done, and the newest event time in epoch milliseconds."""
+
+
+def replay_files(
+    settings: Settings,
+    files: Sequence[Lines],
+    out: Path,
+    model: ModelSnapshot | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Replay files one after the other and write what comes out.
+
+    Parameters
+    ----------
+    settings
+        Their stream settings decide; of the rest, only the size limit of a message counts.
+    files
+        Messages in event-time order, one a line, and the files themselves in that order too. A line
+        that breaks the contract, JSON or not, is a dead letter; a blank one is nothing.
+    out
+        Folder for the results; made when it is not there.
+    model
+        A model to serve throughout; without it one is learned on the way.
+    progress
+        Called every hundred events.
+
+    Returns
+    -------
+    dict
+        The report, as `agents.report.report` gives it.
+
+    Raises
+    ------
+    OperatorError
+        When a file cannot be read or the results cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".replay-", dir=out) as folder:
+            content = _replay_into(Path(folder), settings, _Reading(files), model, progress)
+            for name in reversed(RESULTS):  # the report last: where it is new, all is
+                Path(folder, name).replace(out / name)
+    except OSError as error:  # of writing: what goes wrong in reading is told by `Lines`
+        raise OperatorError(f"{out}: {error.strerror or error}") from None
+    return content
+
+
+def _replay_into(
+    folder: Path,
+    settings: Settings,
+    reading: _Reading,
+    model: ModelSnapshot | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    with _Results(folder, reading) as results:
+        replay = Replay(
+            settings.streams,
+            sink=results.say,
+            refuse=results.refuse,
+            model=model,
+            max_bytes=settings.dead_letters.max_message_bytes,
+        )
+        for number, _ in enumerate(replay.steps(reading.messages()), start=1):
+            if progress and number % _STEP == 0:
+                progress(_bytes_done(reading, replay, number), number, replay.last_ms or 0)
+    content = report(replay, results.alert_states, results.dead_reasons)
+    (folder / REPORT).write_bytes(encode_report(content))
+    return content
+
+
+def read_model(path: Path, horizon_days: float) -> ModelSnapshot:
+    """Read a model to serve: the last line of a file such as `models.jsonl`.
+
+    Parameters
+    ----------
+    path
+        The file; compressed when it ends in `.gz`.
+    horizon_days
+        The horizon that the model must be of.
+
+    Raises
+    ------
+    OperatorError
+        When the file does not end in a model, or in one of other features or of another horizon.
+    """
+    last = b""
+    for line in Lines(str(path)):
+        last = (line or b"").strip() or last
+    try:
+        snapshot = msgspec.json.decode(last, type=ModelSnapshot)
+        Served(snapshot)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OperatorError(f"{path}: does not end in a model: {error}") from None
+    except ValueError as error:
+        raise OperatorError(f"{path}: {error}") from None
+    if not len(snapshot.features) == len(snapshot.centre) == len(snapshot.coefficient):
+        raise OperatorError(f"{path}: model {snapshot.model_version} lacks a centre or a coefficient")
+    if snapshot.horizon_days != horizon_days:
+        raise OperatorError(
+            f"{path}: model {snapshot.model_version} is of a horizon of {snapshot.horizon_days:g} days, "
+            f"not of {horizon_days:g}"
+        )
+    return snapshot
+
+
+def input_of(line: bytes) -> int:
+    """Say which of `schemas.topics.INPUTS` a line belongs to, as `holdfast send` does.
+
+    Examples
+    --------
+    >>> [INPUTS[input_of(line)] for line in (b'{"event": "Order Completed"}', b'{"type": "page"}', b"oops")]
+    ['orders', 'clickstream', 'clickstream']
+    """
+    try:
+        topic, _ = route(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        topic = CLICKSTREAM
+    return INPUTS.index(topic)
+
+
+class _Reading:
+    """The messages of files, and the place of the one that was given last."""
+
+    def __init__(self, files: Sequence[Lines]) -> None:
+        self._files = files
+        self.file = self.line = 0  # both from 1, as people count
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(lines.position for lines in self._files)
+
+    def messages(self) -> Iterator[tuple[int, bytes]]:
+        for lines in self._files:
+            self.file += 1
+            self.line = 0
+            for line in lines:
+                if line is None:
+                    continue
+                self.line += 1
+                value = line.rstrip(b"\r\n")
+                if value:
+                    yield input_of(value), value
+
+
+def _bytes_done(reading: _Reading, replay: Replay, events: int) -> int:
+    """Estimate the bytes of what has been processed: a replay reads thousands of messages ahead."""
+    read = replay.events["read"]
+    waiting = read - replay.events["dead"] - events
+    return reading.bytes_read * (read - waiting) // read
+
+
+class _Results:
+    """The files of lines while they are written, and what has to be counted on the way."""
+
+    def __init__(self, folder: Path, reading: _Reading) -> None:
+        self.alert_states: Counter[str] = Counter()
+        self.dead_reasons: Counter[str] = Counter()
+        self._folder = folder
+        self._reading = reading
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Results:
+        def opened(name: str) -> Any:
+            return self._stack.enter_context((self._folder / name).open("wb"))
+
+        self._topics = {topic: opened(f"{name}.jsonl") for topic, name in DECISIONS.items()}
+        self._dead = opened(DEAD_LETTERS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def say(self, decision: Decision) -> None:
+        payload = decision.payload
+        if payload is None:
+            line = orjson.dumps({"customer_id": decision.customer_id, "erased": True})
+        else:
+            line = encode(payload)
+            if isinstance(payload, ChurnAlert):
+                self.alert_states[payload.state] += 1
+        self._topics[decision.topic].write(line + b"\n")
+
+    def refuse(self, source: int, value: bytes, error: WireError) -> None:
+        self.dead_reasons[error.reason] += 1
+        # A message is refused as soon as it is read, so the reading still stands at its line.
+        letter = {
+            "topic": INPUTS[source],
+            "file": self._reading.file,
+            "line": self._reading.line,
+            "reason": error.reason,
+            "message": error.detail,
+            "value": base64.b64encode(value).decode(),
+        }
+        self._dead.write(orjson.dumps(letter, option=orjson.OPT_APPEND_NEWLINE))

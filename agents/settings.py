@@ -1,0 +1,400 @@
+"""Every setting of Holdfast: its name, its type, its default and what it means.
+
+What events mean is configured in `streams.config`; the sections here say how events travel. Both are
+one tree of frozen types, and one file, one naming scheme and one table cover it. Values come from the
+defaults, then from a TOML file, then from the environment, then from the command line, and the later
+one wins. Nothing is guessed: a name that does not exist is refused, with the nearest one that does,
+because a misspelt setting that is ignored looks exactly like one that is obeyed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from agents.errors import OperatorError
+from agents.setting_rules import meaning, read, rule, toml
+from schemas.topics import CLICKSTREAM, ORDERS, TOPIC_BY_NAME, dead_letters_of
+from streams.config import (
+    AlertConfig,
+    LearnerConfig,
+    ReviewConfig,
+    SegmentConfig,
+    StreamConfig,
+    TimeConfig,
+    ValueConfig,
+)
+
+DEFAULT_FILE = Path("holdfast.toml")
+ENVIRONMENT_PREFIX = "HOLDFAST_"
+
+_BROKERS = (
+    r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}(,(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})*$"
+)
+_NAME_RULE = {"rule": "made of letters, digits, dots, dashes and underscores"}
+
+Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
+TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$", extra=_NAME_RULE)]
+
+
+class SettingsError(OperatorError):
+    """A setting that is unknown, out of range, or at odds with another."""
+
+
+class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The cluster, and how patient to be with it."""
+
+    bootstrap: Annotated[
+        str,
+        Meta(
+            pattern=_BROKERS,
+            extra={"rule": "host:port, or several of them separated by commas"},
+            description="Brokers to begin with, as host:port, separated by commas.",
+        ),
+    ] = "127.0.0.1:9092"
+    group: Annotated[
+        TopicName,
+        Meta(description="Consumer group; workers of one shop share it, and nobody else does."),
+    ] = "holdfast"
+    client_id: Annotated[TopicName, Meta(description="How the broker's logs and quotas name us.")] = (
+        "holdfast"
+    )
+    idempotent_producer: Annotated[
+        bool,
+        Meta(
+            description="The broker drops what a retry repeats. Off for brokers that refuse InitProducerId, "
+            "as the embedded one does."
+        ),
+    ] = True
+    session_timeout_seconds: Annotated[
+        Seconds, Meta(description="A worker that is silent for so long loses its partitions.")
+    ] = 30.0
+    rebalance_timeout_seconds: Annotated[
+        Seconds, Meta(description="How long a rebalance waits for workers to hand over.")
+    ] = 30.0
+    request_timeout_seconds: Annotated[
+        Seconds,
+        Meta(description="How long an answer may take; not less than session_timeout_seconds."),
+    ] = 40.0
+    fetch_max_records: Annotated[
+        int, Meta(ge=1, le=100_000, description="Records of a partition taken in one go.")
+    ] = 2000
+
+
+class TopicSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names and sizes of the topics."""
+
+    prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._-]{0,40}$",
+            extra=_NAME_RULE,
+            description="Put before the name of every topic, the inputs' too.",
+        ),
+    ] = ""
+    clickstream: Annotated[TopicName, Meta(description="The topic of clicks.")] = CLICKSTREAM
+    orders: Annotated[TopicName, Meta(description="The topic of orders.")] = ORDERS
+    partitions: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Partitions of the inputs where they are created; other topics follow the inputs.",
+        ),
+    ] = 4
+    replication: Annotated[
+        int, Meta(ge=1, le=15, description="Copies of each topic that is created; 3 in production.")
+    ] = 1
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A worker process."""
+
+    agents: Annotated[
+        tuple[Literal["customers", "learner"], ...],
+        Meta(min_length=1, description="What this worker runs; exactly one worker runs the learner."),
+    ] = ("customers", "learner")
+    epoch_seconds: Annotated[
+        float,
+        Meta(ge=0.01, le=60.0, description="State is written and offsets are committed so often."),
+    ] = 1.0
+    epoch_max_records: Annotated[
+        int, Meta(ge=1, description="An epoch ends early after so many records of a partition.")
+    ] = 50_000
+    data_dir: Annotated[
+        str, Meta(min_length=1, extra={"rule": "a path"}, description="Where a worker keeps its files.")
+    ] = ".holdfast"
+    supervise: Annotated[
+        bool, Meta(description="Start the worker again when it exits, with growing pauses.")
+    ] = False
+
+
+class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The worker's pages: health and metrics."""
+
+    host: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            extra={"rule": "a host name or an address"},
+            description="Address to listen on; there is no authentication.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")] = 6066
+
+
+class DeadLetterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Messages that break the contract."""
+
+    max_message_bytes: Annotated[int, Meta(ge=1024, description="Larger messages are refused unread.")] = (
+        262_144
+    )
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings; `load` makes one that is known to be sound.
+
+    Examples
+    --------
+    >>> Settings().topic("churn-alerts")
+    'churn-alerts'
+    >>> Settings(topics=TopicSettings(prefix="eu.", orders="bestellungen")).topic("orders.dlq")
+    'eu.bestellungen.dlq'
+    """
+
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    worker: WorkerSettings = WorkerSettings()
+    web: WebSettings = WebSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+    time: TimeConfig = TimeConfig()
+    reviews: ReviewConfig = ReviewConfig()
+    segments: SegmentConfig = SegmentConfig()
+    alerts: AlertConfig = AlertConfig()
+    value: ValueConfig = ValueConfig()
+    learner: LearnerConfig = LearnerConfig()
+
+    @property
+    def streams(self) -> StreamConfig:
+        """The part that decides what events mean."""
+        return StreamConfig(
+            time=self.time,
+            reviews=self.reviews,
+            segments=self.segments,
+            alerts=self.alerts,
+            value=self.value,
+            learner=self.learner,
+        )
+
+    def topic(self, name: str) -> str:
+        """Give the real name of a topic.
+
+        Parameters
+        ----------
+        name
+            A name of `schemas.topics`.
+
+        Returns
+        -------
+        str
+            Its name on the cluster: prefixed, the inputs renamed, dead letters after their input.
+
+        Raises
+        ------
+        KeyError
+            When `schemas.topics` has no such topic.
+        """
+        if name not in TOPIC_BY_NAME:
+            raise KeyError(name)
+        for origin, own in ((CLICKSTREAM, self.topics.clickstream), (ORDERS, self.topics.orders)):
+            if name == origin:
+                return self.topics.prefix + own
+            if name == dead_letters_of(origin):
+                return dead_letters_of(self.topics.prefix + own)
+        return self.topics.prefix + name
+
+    def problems(self) -> list[str]:
+        """Say what contradicts itself, one line each; an empty list when nothing does.
+
+        Examples
+        --------
+        >>> Settings().problems()
+        []
+        >>> Settings(topics=TopicSettings(orders="models")).problems()
+        ['topics: orders and models are both named models']
+        """
+        found = self.streams.problems()
+        kafka = self.kafka
+        if kafka.request_timeout_seconds < kafka.session_timeout_seconds:
+            found.append("kafka: request_timeout_seconds must not be less than session_timeout_seconds")
+        taken: dict[str, str] = {}
+        for name in TOPIC_BY_NAME:
+            other = taken.setdefault(self.topic(name), name)
+            if other != name:
+                found.append(f"topics: {other} and {name} are both named {self.topic(name)}")
+        if len(set(self.worker.agents)) != len(self.worker.agents):
+            found.append("worker: agents names one of them twice")
+        return found
+
+
+class _Setting(NamedTuple):
+    section: str
+    name: str
+    annotation: Any
+
+    @property
+    def key(self) -> str:
+        return f"{self.section}.{self.name}"
+
+
+def _all_settings() -> Iterator[_Setting]:
+    for section in msgspec.structs.fields(Settings):
+        for field in msgspec.structs.fields(section.type):
+            yield _Setting(section.name, field.name, field.type)
+
+
+_SETTINGS = {setting.key: setting for setting in _all_settings()}
+_SECTIONS = msgspec.structs.fields(Settings)
+_VARIABLES = {
+    ENVIRONMENT_PREFIX + key.upper().replace(".", "__"): key for key in _SETTINGS
+}  # kafka.client_id is HOLDFAST_KAFKA__CLIENT_ID
+
+
+def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
+    """Put the settings together and check them.
+
+    Parameters
+    ----------
+    path
+        A TOML file; None takes `holdfast.toml` in the working directory if it is there.
+    environ
+        The environment; `HOLDFAST_ALERTS__RAISE_AT` is `alerts.raise_at`.
+    overrides
+        By dotted key; text is read the way the environment is, other values must have the right type.
+
+    Returns
+    -------
+    Settings
+        What overrides, environment, file and defaults say, in this order.
+
+    Raises
+    ------
+    SettingsError
+        In one line, what is wrong, where, and what would be right.
+
+    Examples
+    --------
+    >>> load(None, {"HOLDFAST_ALERTS__RAISE_AT": "0.75"}, {"web.port": 7000}).alerts.raise_at
+    0.75
+    >>> load(None, {}, {"alerts.raise": 0.7})
+    Traceback (most recent call last):
+    agents.settings.SettingsError: --set: there is no setting alerts.raise; did you mean alerts.raise_at?
+    """
+    values: dict[str, dict[str, object]] = {section.name: {} for section in _SECTIONS}
+    for key, value, source, text in _given(path, environ, overrides):
+        setting = _SETTINGS[key]
+        try:
+            values[setting.section][setting.name] = read(value, setting.annotation, text=text)
+        except ValueError as error:
+            raise SettingsError(f"{source}: {key} {error}") from None
+    sections: dict[str, Any] = {section.name: section.type(**values[section.name]) for section in _SECTIONS}
+    settings = Settings(**sections)
+    problems = settings.problems()
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+class _Given(NamedTuple):
+    key: str
+    value: object
+    source: str
+    text: bool
+
+
+def _given(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> Iterator[_Given]:
+    if path is not None or DEFAULT_FILE.exists():
+        yield from _from_file(path or DEFAULT_FILE)
+    for variable, text in environ.items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            if variable not in _VARIABLES:
+                raise SettingsError(f"there is no setting {variable}{_nearest(variable, _VARIABLES)}")
+            yield _Given(_VARIABLES[variable], text, variable, text=True)
+    for key, value in overrides.items():
+        _check_key(key, "--set")
+        yield _Given(key, value, "--set", text=isinstance(value, str))
+
+
+def _from_file(path: Path) -> Iterator[_Given]:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+    names = [section.name for section in _SECTIONS]
+    for section, table in tree.items():
+        if section not in names:
+            raise SettingsError(f"{path}: there is no section {section}{_nearest(section, names)}")
+        if not isinstance(table, dict):
+            raise SettingsError(f"{path}: {section} is a section and must be written as [{section}]")
+        for name, value in table.items():
+            key = f"{section}.{name}"
+            _check_key(key, str(path))
+            yield _Given(key, value, str(path), text=False)
+
+
+def _check_key(key: str, source: str) -> None:
+    if key not in _SETTINGS:
+        raise SettingsError(f"{source}: there is no setting {key}{_nearest(key, _SETTINGS)}")
+
+
+def _nearest(name: str, names: Mapping[str, object] | list[str]) -> str:
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def settings_table() -> str:
+    """Describe every setting with its default, as a Markdown table.
+
+    Examples
+    --------
+    >>> print(settings_table().splitlines()[2])
+    | `kafka.bootstrap` | `"127.0.0.1:9092"` | Brokers to begin with, as host:port, separated by commas. |
+    """
+    defaults = Settings()
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for key, setting in _SETTINGS.items():
+        default = toml(getattr(getattr(defaults, setting.section), setting.name))
+        rows.append(f"| `{key}` | `{default}` | {meaning(setting.annotation).replace('|', chr(92) + '|')} |")
+    return "\n".join(rows) + "\n"
+
+
+def settings_toml(settings: Settings) -> str:
+    """Write settings as the file that `load` would read them from, with what each one means.
+
+    Examples
+    --------
+    >>> print(settings_toml(Settings()).partition("[web]")[2].partition("# Messages")[0].strip())
+    # Address to listen on; there is no authentication.
+    host = "127.0.0.1"
+    # Port to listen on; 0 takes a free one. (a whole number at least 0 and at most 65535)
+    port = 6066
+    """
+    parts = []
+    for section in _SECTIONS:
+        lines = [f"# {(section.type.__doc__ or '').splitlines()[0]}", f"[{section.name}]"]
+        for field in msgspec.structs.fields(section.type):
+            value = getattr(getattr(settings, section.name), field.name)
+            allowed = "" if isinstance(value, bool | str) else f" ({rule(field.type)})"
+            lines += [f"# {meaning(field.type)}{allowed}", f"{field.name} = {toml(value)}"]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)

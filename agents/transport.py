@@ -1,0 +1,197 @@
+"""Faust's Kafka transport, one event a fetched batch, and commits that follow sealed work only.
+
+Stock Faust hands an agent one record at a time, which costs more than what we do with it, and commits
+whatever its streams have acknowledged, which in several situations includes work that is not done:
+an exception, a cancelled task, a changelog still on its way. So two things are different here. All
+records of a partition that one fetch brought travel as one Faust message; and a partition's offset
+is committed only to where `sealed` says, a table that nobody writes but the agent that has made its
+outputs and its state durable. Where a partition begins after a rebalance is asked of that agent too.
+
+The hooks are private to Faust, hence its exact pin; a test runs each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import faust
+from aiokafka.structs import TopicPartition
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as base
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+SCHEME = "holdfast"
+"""URL scheme under which Faust finds this transport."""
+
+OutputRecord = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+"""Key, value, headers."""
+
+
+class RawBatches(faust.Schema):
+    """No decoding by Faust: the value of a message is the list of records as aiokafka gave them."""
+
+    def loads_key(self, _app: Any, message: Any, **_kwargs: Any) -> Any:
+        """Give the key back as it is."""
+        return message.key
+
+    def loads_value(self, _app: Any, message: Any, **_kwargs: Any) -> Any:
+        """Give the records back as they are."""
+        return message.value
+
+
+class _Batch:
+    __slots__ = ("records",)
+
+    def __init__(self, records: list[Any]) -> None:
+        self.records = records
+
+
+class Consumer(base.Consumer):
+    """Delivers batches, commits what is sealed, starts where the agents say."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sealed: dict[TP, int] = {}
+        self.delivered: dict[TP, int] = {}  # next offset to deliver
+        self._drained: dict[TP, int] = {}  # position up to which nothing is on its way to us
+        self.starts: dict[TP, int] = {}  # where agents said a partition begins
+        self.before_revocation: Callable[[set[TP]], Awaitable[None]] | None = None
+
+    # Batches
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
+        before = {tp: self._position(tp) for tp in active_partitions or ()}
+        got = await super()._getmany(active_partitions, timeout)
+        # Where a fetch brought nothing, everything up to the position before it has been handed out.
+        self._drained.update({tp: at for tp, at in before.items() if at is not None and not got.get(tp)})
+        return {tp: [_Batch(records)] for tp, records in got.items() if records}
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        records = record.records
+        # Faust would drop what is not beyond its read offset, which it advances even for messages
+        # that a rebalance kept from being delivered. The agent knows what it has seen; we do not drop.
+        self._read_offset[tp] = None
+        last = records[-1]
+        self.delivered[tp] = last.offset + 1
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            None,
+            None,
+            records,
+            None,
+            0,
+            sum(r.serialized_value_size for r in records),
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Take no notice of gaps: commits do not count acknowledged offsets here."""
+
+    # Commits
+
+    def _filter_tps_with_pending_acks(self, _topics: Any = None) -> Any:
+        return list(self.sealed)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        return self.sealed.get(tp)
+
+    # Rebalances
+
+    async def perform_seek(self) -> None:
+        """Start partitions where their agents say, the others where the group committed."""
+        await super().perform_seek()
+        starts = {tp: offset for tp, offset in self.starts.items() if tp in self.assignment()}
+        if starts:
+            await self.seek_wait(starts)
+        for tp in self.assignment():
+            self._read_offset[tp] = None
+            self.delivered.pop(tp, None)
+            self._drained.pop(tp, None)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Seal and commit before anything is handed over."""
+        if self.before_revocation is not None:
+            await self.before_revocation(revoked)
+        await self.commit()
+        for tp in revoked:
+            self.sealed.pop(tp, None)
+            self.starts.pop(tp, None)
+            self.delivered.pop(tp, None)
+            self._drained.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
+
+    # Lag
+
+    def at_end(self, tp: TP, next_offset: int) -> bool:
+        """Tell whether a partition is known to hold nothing from `next_offset` on.
+
+        False as long as nothing is known, that is before the first answer to a fetch.
+        """
+        state = self._state(tp)
+        if state is None or state.highwater is None:
+            return False
+        if next_offset >= state.highwater:
+            return True
+        # The log may end in records that are never delivered, such as transaction markers.
+        handed_out = self.delivered.get(tp, next_offset) == next_offset
+        return bool(handed_out and self._drained.get(tp, -1) >= state.highwater)
+
+    def _state(self, tp: TP) -> Any:
+        consumer = self._thread._consumer
+        subscription = consumer._subscription.subscription if consumer else None
+        assignment = subscription.assignment if subscription else None
+        return assignment.state_value(TopicPartition(tp.topic, tp.partition)) if assignment else None
+
+    def _position(self, tp: TP) -> int | None:
+        state = self._state(tp)
+        return state.position if state is not None and state.has_valid_position else None
+
+
+class Producer(base.Producer):
+    """Sends many records as one batch, and says when all of them are on disk."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        idempotent = bool(getattr(self.app, "idempotent_producer", True))
+        return {"acks": "all", "enable_idempotence": idempotent}
+
+    async def send_records(
+        self, topic: str, partition: int, records: Iterable[OutputRecord]
+    ) -> list[Awaitable[Any]]:
+        """Hand records to the producer, in order, in as few batches as they fit into.
+
+        Returns
+        -------
+        list of awaitables
+            One a batch; each is done when the broker has acknowledged it, or raises.
+        """
+        producer = self._ensure_producer()
+        waits: list[Awaitable[Any]] = []
+        batch = producer.create_batch()
+        for key, value, headers in records:
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                waits.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                    raise ValueError(f"a record for {topic} is larger than a whole batch may be")
+        if batch.record_count():
+            waits.append(await producer.send_batch(batch, topic, partition=partition))
+        return waits
+
+
+class Transport(base.Transport):
+    """The transport that `holdfast://` URLs stand for."""
+
+    Consumer = Consumer
+    Producer = Producer
+
+
+TRANSPORTS.aliases[SCHEME] = f"{__name__}:Transport"

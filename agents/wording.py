@@ -1,0 +1,173 @@
+"""What features, segments and alerts are called when a person who sells things reads them.
+
+A feature is a number that suits a model: `log_silence` 3.738 is `log1p` of days. A person wants the days.
+The phrases here undo the transformation and round to what can be acted on, and say nothing that the
+feature does not say: a decayed count is "about" so many and "lately", money has no currency because the
+features have none. Each phrase is short enough to stand in a line with others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import expm1
+
+from schemas.decisions import AlertCause, Reason
+
+CAUSE_WORDS: dict[AlertCause, str] = {
+    "risk": "risk rose",
+    "ordered": "came back",
+    "risk_fell": "risk fell",
+    "lapsed": "lapsed",
+}
+"""Why an alert took a step; `lapsed` is a customer who stayed away until reviews stopped."""
+
+_HARDLY = 0.5
+
+
+def counted(number: int, thing: str) -> str:
+    """Say how many there are of a thing whose plural ends in s.
+
+    Examples
+    --------
+    >>> counted(1, "day"), counted(1200, "order")
+    ('1 day', '1,200 orders')
+    """
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def days(length: float) -> str:
+    """Say how many days, as a person counts them.
+
+    Examples
+    --------
+    >>> days(0.3), days(1.2), days(41.0)
+    ('less than a day', '1 day', '41 days')
+    """
+    whole = round(length)
+    return counted(whole, "day") if whole else "less than a day"
+
+
+def _recency(value: float) -> str:
+    between = expm1(value)
+    return f"ordered over {days(between)}" if between >= _HARDLY else "ordered on one day only"
+
+
+def _gaps(value: float) -> str:
+    ratio = expm1(value)
+    if ratio < 0.05:
+        return "ordered just now"
+    return (
+        f"silent for {ratio:.1f} of the usual gap" if ratio < 0.95 else f"silent for {ratio:.1f} usual gaps"
+    )
+
+
+def _lately(thing: str, when: str, article: str = "a") -> Callable[[float], str]:
+    """Word a decayed count: it is no whole number, and below one half it is hardly one."""
+
+    def phrase(value: float) -> str:
+        count = expm1(value)
+        if count <= _HARDLY:
+            return f"hardly {article} {thing} {when}"
+        return f"about {counted(round(count), thing)} {when}"
+
+    return phrase
+
+
+def _share(some: str, none: str) -> Callable[[float], str]:
+    def phrase(value: float) -> str:
+        return some.format("under 1" if value < 0.005 else f"{100.0 * value:.0f}") if value > 0.0 else none
+
+    return phrase
+
+
+def _money(words: str) -> Callable[[float], str]:
+    return lambda value: words.format(f"{expm1(value):,.2f}")
+
+
+_PHRASES: dict[str, Callable[[float], str]] = {
+    "log_tenure": lambda value: f"customer for {days(expm1(value))}",
+    "log_silence": lambda value: f"silent for {days(expm1(value))}",
+    "log_recency": _recency,
+    "log_silence_in_gaps": _gaps,
+    "log_orders": lambda value: f"{counted(round(expm1(value)), 'order')} so far",
+    "log_orders_28d": _lately("order", "in recent weeks", "an"),
+    "log_orders_84d": _lately("order", "in recent months", "an"),
+    "one_timer": lambda value: "ordered only once" if value > _HARDLY else "ordered more than once",
+    "log_revenue": _money("spent {} so far"),
+    "log_order_value": _money("orders of {} on average"),
+    "log_last_order_value": _money("last order of {}"),
+    "refund_share": _share("{} % of revenue refunded", "nothing refunded"),
+    "discount_share": _share("{} % discount on average", "no discount taken"),
+    "log_views": _lately("click", "this week"),
+    "log_sessions": _lately("visit", "in recent weeks"),
+    "log_cart_adds": _lately("cart addition", "this week"),
+}
+
+
+def phrase(feature: str, value: float) -> str:
+    """Say what the value of a feature means.
+
+    Parameters
+    ----------
+    feature
+        A name of `streams.customer.features.FEATURES`.
+    value
+        As the model gets it: `log1p` of days, orders or money, a share, or 0 and 1.
+
+    Returns
+    -------
+    str
+        A few words, without a capital at the beginning and without a stop at the end.
+
+    Raises
+    ------
+    KeyError
+        When there is no such feature.
+
+    Examples
+    --------
+    >>> phrase("log_silence", 3.7377)
+    'silent for 41 days'
+    >>> phrase("log_silence_in_gaps", 1.3047), phrase("log_orders_28d", 0.0204)
+    ('silent for 2.7 usual gaps', 'hardly an order in recent weeks')
+    """
+    return _PHRASES[feature](value)
+
+
+def reasons_to_leave(reasons: Iterable[Reason]) -> list[str]:
+    """Say which reasons speak for leaving, the strongest first; those that speak for staying are left out.
+
+    Parameters
+    ----------
+    reasons
+        Of an alert.
+
+    Returns
+    -------
+    list of str
+        One phrase a reason; empty when none speaks for leaving, as where most customers leave anyway.
+
+    Examples
+    --------
+    >>> silence = Reason("log_silence", "silence", value=3.7377, contribution=0.8)
+    >>> loyal = Reason("log_orders", "frequency", value=2.3979, contribution=-1.1)
+    >>> reasons_to_leave([loyal, silence])
+    ['silent for 41 days']
+    """
+    return [phrase(reason.feature, reason.value) for reason in reasons if reason.contribution > 0.0]
+
+
+def name_in_words(name: str | None) -> str:
+    """Write the name of a segment or stage the way people do.
+
+    Examples
+    --------
+    >>> name_in_words("cant_lose"), name_in_words("about_to_sleep"), name_in_words(None)
+    ("can't lose", 'about to sleep', 'nowhere')
+    """
+    if name is None:
+        return "nowhere"
+    return "can't lose" if name == "cant_lose" else name.replace("_", " ")
+
+
+__all__ = ["CAUSE_WORDS", "counted", "days", "name_in_words", "phrase", "reasons_to_leave"]

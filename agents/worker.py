@@ -1,0 +1,90 @@
+"""A worker process: topics checked, metrics served, Faust run until somebody stops it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+import faust
+import msgspec
+from prometheus_client import start_http_server
+
+from agents import metrics
+from agents.app import HoldfastApp, make_app
+from agents.cluster import check_layout, create_missing
+from agents.errors import OperatorError
+from agents.settings import Settings
+from schemas.learning import ModelSnapshot
+from streams.learning.served import Served
+
+
+def prepare(settings: Settings) -> None:
+    """Create what the worker itself writes to, and refuse topics that cannot work together.
+
+    Raises
+    ------
+    OperatorError
+        When no broker answers, an input topic is missing, or partition counts do not fit.
+    """
+    check_layout(settings, roles={"input"})
+    create_missing(settings, roles={"output", "internal", "dead"})
+    check_layout(settings)
+
+
+def serve_metrics(settings: Settings) -> int:
+    """Serve `/metrics` from a thread; return the port.
+
+    Raises
+    ------
+    OperatorError
+        When the port is taken.
+    """
+    web = settings.web
+    try:
+        server, _ = start_http_server(web.port, web.host, registry=metrics.REGISTRY)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot serve metrics at {web.host}:{web.port}: {error.strerror}; set web.port to another, or 0"
+        ) from None
+    return int(server.server_port)
+
+
+def read_model(path: Path) -> Served:
+    """Read a model to serve: the last line of a file of snapshots.
+
+    Raises
+    ------
+    OperatorError
+        When there is none, or it is of another version of this program.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+        return Served(msgspec.json.decode(lines[-1], type=ModelSnapshot))
+    except OSError as error:
+        raise OperatorError(f"{path}: {error.strerror}") from None
+    except (IndexError, msgspec.DecodeError, ValueError) as error:
+        raise OperatorError(f"{path} does not end in a model snapshot: {error}") from None
+
+
+def run(app: HoldfastApp, loglevel: str) -> None:
+    """Run a worker until SIGTERM or SIGINT; everything is sealed before it returns."""
+    worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as ended:
+        if ended.code:
+            raise
+
+
+def start(settings: Settings, model: Path | None, loglevel: str) -> None:
+    """Do all that `holdfast worker` does."""
+    frozen = read_model(model) if model else None
+    prepare(settings)
+    port = serve_metrics(settings)
+    click.echo(
+        f"holdfast worker: {' and '.join(settings.worker.agents)} on {settings.kafka.bootstrap}, "
+        f"group {settings.kafka.group}, metrics at http://{settings.web.host}:{port}/metrics"
+    )
+    run(make_app(settings, frozen), loglevel)

@@ -1,0 +1,141 @@
+"""What is not lost: bad input, crashes, hand-overs, stops."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from agents.cluster import create_missing
+from schemas.codec import WIRE_REASONS, WireError, decode_event
+from schemas.decisions import ChurnAlert, SegmentChange
+from schemas.learning import Example
+from schemas.topics import CHURN_ALERTS, EXAMPLES, INPUTS, SEGMENT_CHANGES, dead_letters_of
+from streams.customer.state import facts
+from tests.live.harness import (
+    ROOT,
+    Worker,
+    committed,
+    deliver,
+    own_settings,
+    payloads,
+    produce_raw,
+    read_topic,
+    recovered,
+    replay_partitions,
+    until,
+)
+from tests.live.test_live_equals_replay import small_cdnow
+
+pytestmark = pytest.mark.broker
+
+ORIGIN = "__connect.errors."
+
+
+def invalid_examples(topic: str) -> list[bytes]:
+    folder = ROOT / "schemas" / "examples" / topic / "invalid"
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+def test_every_invalid_example_reaches_its_dead_letters_and_the_worker_goes_on(
+    live_broker: dict[str, object],
+) -> None:
+    settings = own_settings(live_broker, topics__partitions=1)
+    create_missing(settings)
+    bad = {name: invalid_examples(name) for name in INPUTS}
+    assert sum(map(len, bad.values())) >= 40
+    for name, values in bad.items():
+        produce_raw(settings, name, values)
+    good = small_cdnow()[:50]
+    deliver(settings, good)
+    records = len(good) + sum(map(len, bad.values()))
+    with Worker(settings) as worker:
+        worker.until_processed(records)
+        assert worker.stop() == 0, worker.said()
+    for name, values in bad.items():
+        letters = read_topic(settings, dead_letters_of(name))
+        assert sorted(letter.value for letter in letters) == sorted(values)
+        for letter in letters:
+            headers = dict(letter.headers)
+            assert headers[ORIGIN + "topic"].decode() == settings.topic(name)
+            assert values[int(headers[ORIGIN + "offset"])] == letter.value
+            reason = headers["holdfast.reason"].decode()
+            assert reason in WIRE_REASONS
+            with pytest.raises(WireError, match=reason):
+                decode_event(letter.value)
+    (part,) = recovered(settings).values()
+    assert sum(state.orders for state in part.states.values()) == len(good)
+
+
+def test_a_worker_killed_at_any_moment_loses_nothing_and_says_nothing_new(
+    live_broker: dict[str, object],
+) -> None:
+    messages = small_cdnow()
+    settings = own_settings(live_broker, topics__partitions=2, reviews__horizon_days=28)
+    create_missing(settings)
+    deliver(settings, messages)
+    for share in (0.2, 0.5):
+        with Worker(settings) as worker:
+            before = sum(committed(settings).values())
+            goal = before + share * (len(messages) - before)
+            until(
+                lambda w=worker, b=before, g=goal: b + w.metrics().get("holdfast_records_total", 0) >= g,
+                "work",
+            )
+            worker.process.kill()
+            worker.process.wait()
+    with Worker(settings) as worker:
+        until(lambda: sum(committed(settings).values()) >= len(messages), "all committed")
+        assert worker.stop() == 0, worker.said()
+    replays, decisions = replay_partitions(settings, messages, 2)
+    states = {c: s for replay in replays for c, s in replay.machine.states.items()}
+    kept = {c: s for part in recovered(settings).values() for c, s in part.states.items()}
+    assert {c: facts(s) for c, s in kept.items()} == {c: facts(s) for c, s in states.items()}
+    for topic, kind in ((SEGMENT_CHANGES, SegmentChange), (EXAMPLES, Example)):
+        published = {p.id for p in payloads(settings, topic, kind)}
+        assert published == {d.payload.id for d in decisions if isinstance(d.payload, kind)}, topic
+    steps = [(a.episode, a.state) for a in payloads(settings, CHURN_ALERTS, ChurnAlert)]
+    raised = {episode for episode, state in steps if state == "raised"}
+    assert {episode for episode, _ in steps} == raised
+
+
+def test_two_workers_share_the_partitions_and_hand_them_over(live_broker: dict[str, object]) -> None:
+    messages = small_cdnow()
+    half = len(messages) // 2
+    settings = own_settings(live_broker, topics__partitions=4, reviews__horizon_days=28)
+    create_missing(settings)
+    deliver(settings, messages[:half])
+    with Worker(settings) as first:
+        first.until_processed(half)
+        with Worker(settings) as second:
+            until(lambda: second.metrics().get("holdfast_recovery_seconds") is not None, "a hand-over")
+            deliver(settings, messages[half:])
+            until(lambda: sum(committed(settings).values()) >= len(messages), "all committed")
+            assert second.metrics()["holdfast_records_total"] > 0
+            assert second.stop() == 0, second.said()
+        until(lambda: first.process.poll() is None and first.metrics() != {}, "the first goes on")
+        assert first.stop() == 0, first.said()
+    replays, _ = replay_partitions(settings, messages, 4)
+    states = {c: s for replay in replays for c, s in replay.machine.states.items()}
+    kept = {c: s for part in recovered(settings).values() for c, s in part.states.items()}
+    assert {c: facts(s) for c, s in kept.items()} == {c: facts(s) for c, s in states.items()}
+
+
+def test_a_worker_that_is_asked_to_stop_seals_so_that_nothing_is_read_again(
+    live_broker: dict[str, object],
+) -> None:
+    messages = small_cdnow()[:200]
+    settings = own_settings(live_broker, topics__partitions=2)
+    create_missing(settings)
+    deliver(settings, messages)
+    with Worker(settings) as worker:
+        worker.until_processed(len(messages))
+        asked = time.monotonic()
+        assert worker.stop() == 0, worker.said()
+        assert time.monotonic() - asked < 10.0
+    assert sum(committed(settings).values()) == len(messages)
+    with Worker(settings) as worker:
+        deliver(settings, small_cdnow()[200:201])
+        worker.until_processed(1)
+        assert worker.metrics()["holdfast_records_total"] == 1
+        assert worker.stop() == 0, worker.said()
