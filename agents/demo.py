@@ -32,8 +32,14 @@ from agents.worker_process import Counters, WorkerEndedError, WorkerProcess
 from schemas.topics import CHURN_ALERTS, EXAMPLES, SEGMENT_CHANGES
 from streams.config import SECOND_MS
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.1
 _RATE_SECONDS = 5.0
+
+INSISTED: dict[str, object] = {
+    "web.host": "127.0.0.1",
+    "worker.agents": ("customers", "learner"),
+}
+"""Settings that the demo cannot do without, besides those for its broker."""
 
 Configure = Callable[[Mapping[str, object]], Settings]
 
@@ -80,9 +86,7 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(_folder())
         broker = stack.enter_context(EmbeddedBroker())
-        settings = configure(
-            broker.settings_overrides() | {"web.host": "127.0.0.1", "web.port": _free_port()}
-        )
+        settings = configure(broker.settings_overrides() | INSISTED | {"web.port": _free_port()})
         create_missing(settings)
         worker = stack.enter_context(WorkerProcess(settings, folder))
         feed = Feed.of(messages())
@@ -92,7 +96,7 @@ def run(
         stack.callback(sender.stop)
         reader.start()
         with (plain_lines if options.plain else live)(console) as show:
-            stage = _Stage(settings, feed, worker, sender, reader, show, began)
+            stage = _Stage(settings, feed, broker, worker, sender, reader, show, began)
             stage.play(deadline)
         scene = stage.scene()
         console.print(summary(scene))
@@ -101,8 +105,7 @@ def run(
             reader.stop()
             console.print(serving(scene, settings, worker.metrics_url), soft_wrap=True)
             _wait(worker, broker)
-        else:
-            console.print("[bold]Stopping[/] worker and broker.")
+        console.print("Stopping worker and broker.")
     return scene.tally
 
 
@@ -113,6 +116,7 @@ class _Stage:
         self,
         settings: Settings,
         feed: Feed,
+        broker: EmbeddedBroker,
         worker: WorkerProcess,
         sender: Sender,
         reader: Reader,
@@ -121,6 +125,7 @@ class _Stage:
     ) -> None:
         self._settings = settings
         self._feed = feed
+        self._broker = broker
         self._worker = worker
         self._sender = sender
         self._reader = reader
@@ -147,6 +152,8 @@ class _Stage:
     def _poll(self, deadline: float) -> bool:
         """Look at everything once; True when the worker answered."""
         time.sleep(_POLL_SECONDS)
+        if not self._broker.running:
+            raise _broker_ended(self._broker)
         self._worker.check()
         counters = self._worker.counters()
         if counters is not None:
@@ -220,7 +227,11 @@ def _wait(worker: WorkerProcess, broker: EmbeddedBroker) -> None:
             worker.check()
     except KeyboardInterrupt:
         return
-    raise OperatorError(f"the broker at {broker.bootstrap} ended by itself")
+    raise _broker_ended(broker)
+
+
+def _broker_ended(broker: EmbeddedBroker) -> OperatorError:
+    return OperatorError(f"the broker at {broker.bootstrap} ended by itself")
 
 
 @contextmanager

@@ -36,6 +36,7 @@ MOST_UNLEARNED = 1_000
 """Examples that the learner may be behind before the sender waits for it."""
 
 _FETCH_MS = 100
+_JOIN_SECONDS = 5.0
 
 
 class Feed(NamedTuple):
@@ -82,12 +83,12 @@ class Sender:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more; returns when the thread has ended."""
+        """Send no more; returns when the thread has ended, or hangs because the broker is gone."""
         with self._turn:
             self._stopping = True
             self._turn.notify()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_JOIN_SECONDS)
 
     def follow(self, counters: Counters) -> None:
         """Let more be sent, as far as the worker has come.
@@ -119,9 +120,9 @@ class Sender:
             if number >= self._may_send:
                 yield None  # sends what is there, and comes back when the broker has it
                 self.sent = number
-                # Holding up the sender's event loop is what is wanted: nothing else runs on it.
-                with self._turn:
-                    self._turn.wait_for(lambda: self._stopping or number < self._may_send)  # noqa: B023
+                with self._turn:  # holds up the sender's event loop: nothing else runs on it
+                    while number >= self._may_send and not self._stopping:
+                        self._turn.wait()
             if self._stopping:
                 return
             yield line
@@ -148,10 +149,10 @@ class Reader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Read no more; returns when the thread has ended."""
+        """Read no more; returns when the thread has ended, or hangs because the broker is gone."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_JOIN_SECONDS)
 
     def take(self) -> Iterator[tuple[str, bytes | None]]:
         """Give what has been read since the last time: the topic's name and the value of each record.

@@ -41,8 +41,8 @@ def summary(scene: Scene) -> Text:
         text,
         "What next",
         [
-            f"{own} demo --serve   the same; broker and worker stay for you to try things",
-            f"{own} replay --help  the same machines over a file of messages, without Kafka",
+            f"{own} demo --serve   broker and worker stay up to try things",
+            f"{own} replay --help  the same machines over a file, no Kafka",
             "README.md: how to run it on your own topics",
         ],
     )
@@ -74,12 +74,12 @@ def _alerts(scene: Scene) -> list[str]:
         f"risk fell, {causes['lapsed']:,} lapsed after {scene.silent_days:g} days of silence; "
         f"{tally.open_alerts:,} still open."
     ]
-    judged = tally.judged(scene.last_ms, days_ms(scene.horizon_days))
-    if judged.total:
+    right, wrong, unknown = tally.judged(scene.last_ms, days_ms(scene.horizon_days))
+    if right + wrong:
         said.append(
-            f"Were they right? {judged.total:,} can be judged, raised {horizon} or more before the end: "
-            f"{judged.right:,} of these customers ({judged.right / judged.total:.0%}) did not order within "
-            f"{horizon}, {judged.wrong:,} did."
+            f"Were they right? {counted(right + wrong + unknown, 'alert')} had {horizon} or more to show it: "
+            f"{right:,} customers ({right / (right + wrong):.0%} of those known) did not order in that time, "
+            f"{wrong:,} did, {unknown:,} cannot be told because the alert ended otherwise."
         )
     else:
         said.append(f"Whether they were right cannot be told: none is {horizon} old.")

@@ -133,7 +133,7 @@ class Learner:
 
     async def _seal(self, machine: LearnerMachine) -> None:
         self._sealed_at = time.monotonic()
-        if self._next == self._sealed_next:
+        if self._next == self._sealed_next and self._published == machine.n_learned:
             return
         dead, self._dead = self._dead, []
         await self._write(dead_letters_of(self.topic), dead)

@@ -35,7 +35,7 @@ _WIDE = 104
 _MOST_FLOWS = 5
 _FEWEST_ALERTS = 2
 _ROWS_BESIDE_ALERTS = 17  # everything but the alerts where moves have no room: headings, counts, segments
-_NONE_STANDS_OUT = "most customers like this leave"
+_NONE_STANDS_OUT = "no single reason stands out"
 _STATE_STYLE = {"raised": "magenta", "escalated": "bold red", "resolved": "green"}
 _BEST_FIRST = tuple(reversed(RFM_NAMES))
 
@@ -229,7 +229,7 @@ def _counts(scene: Scene) -> Table:
     table.add_column(style="dim")
     table.add_row(
         "orders",
-        f"{scene.processed:,} of {scene.sent:,} sent processed, {scene.processed_per_second:,.0f}/s",
+        f"{scene.processed:,} processed of {scene.sent:,} sent, {scene.processed_per_second:,.0f}/s",
     )
     version = f", model {model.model_version}" if model else ""
     table.add_row(
@@ -247,7 +247,7 @@ def _heading(words: str) -> Rule:
 
 
 def _alerts(tally: Tally, width: int, rows: int) -> Table:
-    latest = list(tally.latest)[-rows:][::-1]
+    latest = sorted(list(tally.latest)[-rows:], key=lambda alert: alert.event_time, reverse=True)
     customers = max([8, *(min(len(alert.customer_id), 12) for alert in latest)])
     why = width - (10 + customers + 9 + 4 + 7 + 5 * 2)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")

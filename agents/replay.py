@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 import orjson
 
-from agents.client import route
 from agents.errors import OperatorError
 from agents.lines import Lines
 from agents.report import DECISIONS, encode_report, report
+from agents.routing import route
 from agents.settings import Settings
 from schemas.codec import WireError, encode
 from schemas.decisions import ChurnAlert

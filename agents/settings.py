@@ -118,7 +118,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     agents: Annotated[
         tuple[Literal["customers", "learner"], ...],
-        Meta(min_length=1, description="What this worker runs; exactly one worker runs the learner."),
+        Meta(
+            min_length=1,
+            description="What this worker runs; of those that may, the group picks one for the learner.",
+        ),
     ] = ("customers", "learner")
     epoch_seconds: Annotated[
         float,
@@ -127,12 +130,6 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch_max_records: Annotated[
         int, Meta(ge=1, description="An epoch ends early after so many records of a partition.")
     ] = 50_000
-    data_dir: Annotated[
-        str, Meta(min_length=1, extra={"rule": "a path"}, description="Where a worker keeps its files.")
-    ] = ".holdfast"
-    supervise: Annotated[
-        bool, Meta(description="Start the worker again when it exits, with growing pauses.")
-    ] = False
 
 
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

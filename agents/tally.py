@@ -34,15 +34,19 @@ _models = msgspec.json.Decoder(ModelSnapshot)
 
 
 class Judged(NamedTuple):
-    """Alerts by what came of them: right when no order came within the horizon."""
+    """Alerts whose horizon has passed, by what came of them.
+
+    Attributes
+    ----------
+    right, wrong
+        Whether no order came within the horizon.
+    unknown
+        Ended before that, but not by an order.
+    """
 
     right: int
     wrong: int
-
-    @property
-    def total(self) -> int:
-        """Alerts that can be judged."""
-        return self.right + self.wrong
+    unknown: int
 
 
 class _Episode(msgspec.Struct):
@@ -179,7 +183,7 @@ class Tally:
         horizon_ms
             Length of the horizon.
         """
-        right = wrong = 0
+        right = wrong = unknown = 0
         for episode in self._episodes.values():
             due_ms = episode.raised_ms + horizon_ms
             if due_ms > until_ms:
@@ -188,4 +192,6 @@ class Tally:
                 right += 1
             elif episode.cause == "ordered":
                 wrong += 1
-        return Judged(right, wrong)
+            else:
+                unknown += 1
+        return Judged(right, wrong, unknown)

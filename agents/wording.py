@@ -21,6 +21,9 @@ CAUSE_WORDS: dict[AlertCause, str] = {
 }
 """Why an alert took a step; `lapsed` is a customer who stayed away until reviews stopped."""
 
+WORTH_SAYING = 0.1
+"""Log-odds: a reason that adds less than a tenth to the odds of leaving is none to act on."""
+
 _HARDLY = 0.5
 
 
@@ -135,7 +138,7 @@ def phrase(feature: str, value: float) -> str:
 
 
 def reasons_to_leave(reasons: Iterable[Reason]) -> list[str]:
-    """Say which reasons speak for leaving, the strongest first; those that speak for staying are left out.
+    """Say which reasons speak for leaving, the strongest first; what is slight or speaks for staying is not.
 
     Parameters
     ----------
@@ -145,7 +148,7 @@ def reasons_to_leave(reasons: Iterable[Reason]) -> list[str]:
     Returns
     -------
     list of str
-        One phrase a reason; empty when none speaks for leaving, as where most customers leave anyway.
+        One phrase a reason; empty when none weighs enough, as where most customers leave anyway.
 
     Examples
     --------
@@ -154,7 +157,7 @@ def reasons_to_leave(reasons: Iterable[Reason]) -> list[str]:
     >>> reasons_to_leave([loyal, silence])
     ['silent for 41 days']
     """
-    return [phrase(reason.feature, reason.value) for reason in reasons if reason.contribution > 0.0]
+    return [phrase(reason.feature, reason.value) for reason in reasons if reason.contribution >= WORTH_SAYING]
 
 
 def name_in_words(name: str | None) -> str:
@@ -168,6 +171,3 @@ def name_in_words(name: str | None) -> str:
     if name is None:
         return "nowhere"
     return "can't lose" if name == "cant_lose" else name.replace("_", " ")
-
-
-__all__ = ["CAUSE_WORDS", "counted", "days", "name_in_words", "phrase", "reasons_to_leave"]

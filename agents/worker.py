@@ -7,15 +7,14 @@ from pathlib import Path
 
 import click
 import faust
-import msgspec
 from prometheus_client import start_http_server
 
 from agents import metrics
 from agents.app import HoldfastApp, make_app
 from agents.cluster import check_layout, create_missing
 from agents.errors import OperatorError
+from agents.replay import read_model
 from agents.settings import Settings
-from schemas.learning import ModelSnapshot
 from streams.learning.served import Served
 
 
@@ -50,23 +49,6 @@ def serve_metrics(settings: Settings) -> int:
     return int(server.server_port)
 
 
-def read_model(path: Path) -> Served:
-    """Read a model to serve: the last line of a file of snapshots.
-
-    Raises
-    ------
-    OperatorError
-        When there is none, or it is of another version of this program.
-    """
-    try:
-        lines = path.read_bytes().splitlines()
-        return Served(msgspec.json.decode(lines[-1], type=ModelSnapshot))
-    except OSError as error:
-        raise OperatorError(f"{path}: {error.strerror}") from None
-    except (IndexError, msgspec.DecodeError, ValueError) as error:
-        raise OperatorError(f"{path} does not end in a model snapshot: {error}") from None
-
-
 def run(app: HoldfastApp, loglevel: str) -> None:
     """Run a worker until SIGTERM or SIGINT; everything is sealed before it returns."""
     worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
@@ -80,7 +62,7 @@ def run(app: HoldfastApp, loglevel: str) -> None:
 
 def start(settings: Settings, model: Path | None, loglevel: str) -> None:
     """Do all that `holdfast worker` does."""
-    frozen = read_model(model) if model else None
+    frozen = Served(read_model(model, settings.reviews.horizon_days)) if model else None
     prepare(settings)
     port = serve_metrics(settings)
     click.echo(

@@ -30,6 +30,7 @@ STOP_SECONDS = 10.0
 
 _ANSWER_SECONDS = 5.0
 _SHOWN = 300
+_TERMINAL_CODE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _TELLING = re.compile(r"^(holdfast: |([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Absent)\b)")
 _ROOT = Path(__file__).parent.parent
 
@@ -242,7 +243,7 @@ def last_words(log: str) -> str:
     >>> last_words("")
     'its log is empty'
     """
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    lines = [line.strip() for line in _TERMINAL_CODE.sub("", log).splitlines() if line.strip()]
     telling = [line for line in lines if _TELLING.match(line)] or lines or ["its log is empty"]
     return telling[-1].removeprefix("holdfast: ")[:_SHOWN]
 

@@ -2,7 +2,7 @@
 
 An `Example` is a question that was asked at a review, with the features frozen as they were then,
 and the answer that time gave. A `ModelSnapshot` is a logistic model in full: anyone can compute its
-risk from a dictionary of features with a multiplication and an addition each, and nothing has to
+risk from the features with a subtraction, a multiplication and an addition each, and nothing has to
 be unpickled to do so.
 """
 

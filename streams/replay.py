@@ -67,7 +67,7 @@ class Replay:
     ... "timestamp": "2026-01-01T00:00:00Z", "properties": {"order_id": "o", "revenue": 10}}'''
     >>> replay.run([(1, order)])
     >>> replay.events["applied"], [decision.topic for decision in said]
-    (1, ['segment-changes', 'segment-changes', 'customer-scores'])
+    (1, ['models', 'segment-changes', 'segment-changes', 'customer-scores'])
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Replay:
     def steps(self, messages: Iterable[tuple[int, bytes]]) -> Iterator[None]:
         """Process messages like `run`, and hand over after each event, for whoever wants to see it go on."""
         machine = self.machine
+        self._publish(machine.model.snapshot)
         for source, offset, event in self._merged(messages):
             if self.last_ms is None or event.time_ms > self.last_ms:
                 self.last_ms = event.time_ms
@@ -156,6 +157,10 @@ class Replay:
             return None
         published = self.learner.learn(example)
         if published is not None:
-            self.said[MODELS] += 1
-            self._sink(Decision(MODELS, published.model_version, published))
+            self._publish(published)
         return published
+
+    def _publish(self, snapshot: ModelSnapshot) -> None:
+        """Say which model is served from here on: the first one too, or its risks could not be recomputed."""
+        self.said[MODELS] += 1
+        self._sink(Decision(MODELS, snapshot.model_version, snapshot))

@@ -4,8 +4,9 @@ Churn is the absence of events, so the moment it becomes likely is not the momen
 customer stays silent, the facts do not change and the log-odds are a smooth function of time alone, so
 the moment can be solved for. A timer set there raises the alert when it becomes true, not at the next
 sweep. One look at the end of the span tells whether there is anything to find; if so, false position
-(the Illinois variant, which never stalls) closes in on a crossing in a handful of steps. With several
-crossings one of them is found; reviews come weekly and look again.
+(the Illinois variant, which never stalls) closes in on a crossing in a handful of steps. It works in the
+logarithm of the silence, where log-odds are nearly straight. With several crossings one of them is
+found; reviews come weekly and look again.
 
 References
 ----------
@@ -16,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streams.config import MINUTE_MS
+from streams.config import DAY_MS, MINUTE_MS
 from streams.customer.state import NO_TIME
 
-MOST_STEPS = 60
-"""More than halving alone would need; a bound, not a tuning knob."""
+MOST_STEPS = 100
+"""Every four steps halve the span at least, and 21 halvings turn two years into a minute."""
 
 
-def crossing_ms(excess_at: Callable[[int], float], from_ms: int, until_ms: int) -> int:
+def crossing_ms(
+    excess_at: Callable[[int], float], from_ms: int, until_ms: int, since_ms: int | None = None
+) -> int:
     """Find when an excess over a threshold stops being negative.
 
     Parameters
@@ -32,6 +35,8 @@ def crossing_ms(excess_at: Callable[[int], float], from_ms: int, until_ms: int) 
         Log-odds of the risk in silence as of an event time, less those of the threshold.
     from_ms, until_ms
         Where to look, both included.
+    since_ms
+        When the silence began, before `from_ms`; it shapes the steps, not the result.
 
     Returns
     -------
@@ -47,26 +52,37 @@ def crossing_ms(excess_at: Callable[[int], float], from_ms: int, until_ms: int) 
     5.0
     """
     low, high = from_ms, until_ms
-    excess_low = excess_at(low)
-    if excess_low >= 0.0:
-        return low
     excess_high = excess_at(high)
     if excess_high < 0.0:
         return NO_TIME
+    excess_low = excess_at(low)
+    if excess_low >= 0.0:
+        return low
+    # One day before the silence began: there log1p(days of silence) is a logarithm.
+    origin_ms = min(low if since_ms is None else since_ms, low) - DAY_MS
+    checked_ms = 2 * (high - low)
+    last_end = 0  # which one moved last: 1 the upper, -1 the lower
     for step in range(MOST_STEPS):
-        if high - low <= MINUTE_MS:
+        span_ms = high - low
+        if span_ms <= MINUTE_MS:
             break
-        if step % 4 == 3:
-            middle = (low + high) // 2  # halving now and then bounds the number of steps
+        if step % 4 == 0 and 2 * span_ms > checked_ms:
+            middle = (low + high) // 2  # four steps have not halved the span: false position crawls here
+            checked_ms = span_ms // 2
         else:
-            middle = low + int((high - low) * excess_low / (excess_low - excess_high))
+            if step % 4 == 0:
+                checked_ms = span_ms
+            share = excess_low / (excess_low - excess_high)
+            middle = origin_ms + int((low - origin_ms) * ((high - origin_ms) / (low - origin_ms)) ** share)
             # Land just past the root: then both ends close in on it, not one of them only.
             middle = min(high - MINUTE_MS // 2, max(low + MINUTE_MS // 2, middle + MINUTE_MS // 4))
         excess = excess_at(middle)
-        if excess >= 0.0:
+        end = 1 if excess >= 0.0 else -1
+        if end == 1:
             high, excess_high = middle, excess
-            excess_low *= 0.5
+            excess_low *= 0.5 if last_end == end else 1.0
         else:
             low, excess_low = middle, excess
-            excess_high *= 0.5
+            excess_high *= 0.5 if last_end == end else 1.0
+        last_end = end
     return high

@@ -193,7 +193,7 @@ class Judge:
         def excess_at(time_ms: int) -> float:
             return self.model.log_odds(features(state, time_ms)) - self._raise_at_log_odds
 
-        return crossing_ms(excess_at, from_ms, until_ms)
+        return crossing_ms(excess_at, from_ms, until_ms, since_ms=state.order_ms)
 
     def _score(self, customer_id: str, state: CustomerState, look: Look, cause: ReviewCause) -> CustomerScore:
         crossing = state.verdict.crossing_ms

@@ -91,7 +91,7 @@ class Prequential(msgspec.Struct, array_like=True):
     def metrics(self) -> dict[str, float]:
         """Name what is known so far: `n`, and `churn_rate`, `auc`, `log_loss`, `ece` once defined."""
         named = {
-            "n": self.n,
+            "n": float(self.n),
             "churn_rate": self.churned / self.n if self.n else None,
             "auc": self.auc(),
             "log_loss": self.log_loss(),

@@ -11,9 +11,10 @@ import orjson
 import pytest
 
 from agents import client, cluster
-from agents.client import Record, partition_of, route, send, watch
+from agents.client import Record, partition_of, send, watch
 from agents.cluster import BrokerAbsent, LayoutError, create_missing
 from agents.errors import OperatorError
+from agents.routing import route
 from agents.settings import Settings
 from schemas.codec import ORDER_EVENTS
 

@@ -257,7 +257,7 @@ def test_a_frozen_model_is_served_throughout_and_twice_the_same(
     assert results(Path("a")) == results(Path("b"))
     report = orjson.loads(results(Path("a"))[REPORT])
     assert report["model"] == {**replayed[0]["model"], "frozen": True}
-    assert report["decisions"]["models"] == 0
+    assert report["decisions"]["models"] == 1  # the one that is served
     assert report["prequential"]["n"] > 0
     versions = {row.get("model_version") for row in rows(Path("a"), "scores.jsonl")}
     assert versions == {report["model"]["model_version"], None}

@@ -204,9 +204,8 @@ def test_settings_written_as_a_file_are_read_back_the_same() -> None:
             "topics.prefix": "eu.",
             "worker.agents": "learner",
             "segments.frequency_orders": "2,4,8,16",
-            "worker.data_dir": 'C:\\a "b"\n\tü',
             "alerts.min_value": 1e17,
-            "worker.supervise": True,
+            "kafka.idempotent_producer": False,
         },
     )
     assert load(written(settings_toml(changed)), {}, {}) == changed

@@ -20,7 +20,8 @@ from kafka import KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from agents.changelog import Recovered, decode
-from agents.client import partition_of, route, send
+from agents.client import partition_of, send
+from agents.routing import route
 from agents.settings import Settings, load
 from schemas.topics import CHANGELOG, INPUTS
 from streams.replay import Replay
