@@ -88,6 +88,8 @@ class Customers:
         going = {tp.partition for tp in tps if tp.topic in self.inputs} & self.rooms.keys()
         rooms = [self.rooms.pop(partition) for partition in going]
         await asyncio.gather(*(room.seal() for room in rooms))
+        for partition in going:
+            metrics.drop_partition(partition)
 
     async def feed(self, message: Any) -> None:
         """Hand a fetched batch to its room."""

@@ -58,6 +58,13 @@ QUALITY = Gauge(
 )
 
 
+def drop_partition(partition: int) -> None:
+    """Stop reporting a partition that another worker holds now."""
+    for gauge in (WATERMARK, CUSTOMERS, BUFFERED, RECOVERY_SECONDS):
+        if (str(partition),) in gauge._metrics:
+            gauge.remove(str(partition))
+
+
 def metrics_table() -> str:
     """Make the Markdown table of all metrics.
 
