@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 import faust
@@ -24,12 +24,14 @@ from faust.types import TP
 from agents import transport
 from agents.customers import Customers
 from agents.errors import OperatorError
-from agents.learner import Learner
 from agents.models import ModelFeed
 from agents.settings import Settings
 from agents.transport import SCHEME, Consumer, Producer, RawBatches
 from schemas.topics import MODELS
 from streams.learning.served import Served
+
+if TYPE_CHECKING:
+    from agents.learner import Learner
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +128,8 @@ def make_app(settings: Settings, frozen: Served | None = None) -> HoldfastApp:
         parts.append(customers)
         _agent(app, "customers", customers.inputs, customers)
     if "learner" in settings.worker.agents:
+        from agents.learner import Learner  # brings River and SciPy: seconds and memory for who learns only
+
         learner = Learner(settings, reach)
         parts.append(learner)
         _agent(app, "learner", (learner.topic,), learner)

@@ -61,7 +61,8 @@ def replay(
     """
     settings = invocation.settings({} if horizon_days is None else {"reviews.horizon_days": horizon_days})
     from agents.lines import Lines
-    from agents.replay import read_model, replay_files
+    from agents.model_file import read_model
+    from agents.replay import replay_files
 
     inputs = [Lines(name) for name in files]
     served = read_model(model, settings.reviews.horizon_days) if model else None

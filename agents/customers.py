@@ -73,7 +73,10 @@ class Customers:
             )
         for room in self.rooms.values():
             for topic, offset in zip(self.inputs, room.done, strict=True):
-                consumer.starts[TP(topic, room.partition)] = offset
+                tp = TP(topic, room.partition)
+                consumer.starts[tp] = offset
+                if room.sequence:  # sealed by a worker that may have died before it committed
+                    consumer.sealed[tp] = offset
 
     async def _recover(self, partition: int) -> Recovered:
         started = time.monotonic()

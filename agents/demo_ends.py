@@ -3,8 +3,8 @@
 Both run in threads of their own and share nothing with the worker but the broker. The sender is the part
 with a rule: eighteen months pass in a minute, so it must not run ahead. Live, a model has learned from
 yesterday's answers when today's customers are looked at; were all orders there at once, they would all be
-judged by a model that knows nothing. So orders are sent a week of event time beyond what the worker has
-processed and no further, and only while the learner keeps up. Nothing in the worker knows of it.
+judged by a model that knows nothing. So orders are sent two weeks of event time beyond what the
+worker has processed and no further, and only while the learner keeps up. Nothing in the worker knows of it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from schemas.codec import decode_event
 from schemas.topics import EXAMPLES
 from streams.config import DAY_MS
 
-AHEAD_MS = 7 * DAY_MS
+AHEAD_MS = 14 * DAY_MS
 """Event time that may be sent beyond what the worker has processed."""
 
-MOST_UNLEARNED = 1_000
+MOST_UNLEARNED = 3_000
 """Examples that the learner may be behind before the sender waits for it."""
 
 _FETCH_MS = 100
@@ -103,9 +103,9 @@ class Sender:
         if counters.said.get(EXAMPLES, 0) - counters.settled > MOST_UNLEARNED:
             return
         times_ms = self._feed.times_ms
-        reached_ms = times_ms[min(max(counters.processed, 1), len(times_ms)) - 1]
+        next_ms = times_ms[min(counters.processed, len(times_ms) - 1)]  # it may be long after the one before
         with self._turn:
-            self._may_send = bisect_right(times_ms, reached_ms + AHEAD_MS)
+            self._may_send = bisect_right(times_ms, next_ms + AHEAD_MS)
             self._turn.notify()
 
     def _run(self) -> None:

@@ -34,7 +34,7 @@ _WIDEST = 120
 _WIDE = 104
 _MOST_FLOWS = 5
 _FEWEST_ALERTS = 2
-_ROWS_BESIDE_ALERTS = 17  # everything but the alerts where moves have no room: headings, counts, segments
+_ROWS_BESIDE_ALERTS = 16  # everything but the alerts where moves have no room: headings, counts, segments
 _NONE_STANDS_OUT = "no single reason stands out"
 _STATE_STYLE = {"raised": "magenta", "escalated": "bold red", "resolved": "green"}
 _BEST_FIRST = tuple(reversed(RFM_NAMES))
@@ -170,7 +170,7 @@ def view(scene: Scene, width: int, height: int) -> RenderableType:
         _counts(scene),
         _heading("Latest alerts"),
         _alerts(scene.tally, width, alerts),
-        _heading(f"Segments of {scene.tally.customers:,} customers"),
+        _heading(f"Segments of {scene.tally.customers:,} customers after {scene.tally.changes:,} changes"),
     ]
     if beside:
         pair = Table.grid(padding=(0, 6, 0, 0))
@@ -214,7 +214,14 @@ def _progress(scene: Scene, width: int) -> RenderableType:
     span_ms = max(scene.last_ms - scene.first_ms, 1)
     done = 1.0 if scene.over else min((scene.reached_ms - scene.first_ms) / span_ms, 0.99)
     line = Table.grid(padding=(0, 2, 0, 0))
-    bar = ProgressBar(total=1.0, completed=done, width=width - 28)
+    bar = ProgressBar(
+        total=1.0,
+        completed=done,
+        width=width - 28,
+        style="dim",
+        complete_style="green",
+        finished_style="green",
+    )
     line.add_row(Text(day(scene.reached_ms), "bold"), bar, f"{done:4.0%}", f"{scene.seconds:3.0f} s")
     return line
 
@@ -238,7 +245,6 @@ def _counts(scene: Scene) -> Table:
     table.add_row("quality", quality(scene))
     table.add_row("alerts", f"{steps['raised']:,} raised, {steps['escalated']:,} escalated")
     table.add_row("resolved", f"{steps['resolved']:,}: {resolved}")
-    table.add_row("segments", f"{tally.changes:,} changes")
     return table
 
 
@@ -247,7 +253,7 @@ def _heading(words: str) -> Rule:
 
 
 def _alerts(tally: Tally, width: int, rows: int) -> Table:
-    latest = sorted(list(tally.latest)[-rows:], key=lambda alert: alert.event_time, reverse=True)
+    latest = sorted(list(tally.latest)[-rows:], key=lambda alert: alert.event_time)[::-1]
     customers = max([8, *(min(len(alert.customer_id), 12) for alert in latest)])
     why = width - (10 + customers + 9 + 4 + 7 + 5 * 2)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")

@@ -15,8 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.learning import ModelSnapshot
 from streams.config import StreamConfig
-from streams.learning.experts import untrained
-from streams.learning.served import Served
+from streams.learning.served import Served, untrained
 
 log = logging.getLogger(__name__)
 

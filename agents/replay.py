@@ -29,7 +29,6 @@ from schemas.decisions import ChurnAlert
 from schemas.learning import ModelSnapshot
 from schemas.topics import CLICKSTREAM, INPUTS
 from streams.customer.decision import Decision
-from streams.learning.served import Served
 from streams.replay import Replay
 
 REPORT = "report.json"
@@ -108,41 +107,6 @@ def _replay_into(
     content = report(replay, results.alert_states, results.dead_reasons)
     (folder / REPORT).write_bytes(encode_report(content))
     return content
-
-
-def read_model(path: Path, horizon_days: float) -> ModelSnapshot:
-    """Read a model to serve: the last line of a file such as `models.jsonl`.
-
-    Parameters
-    ----------
-    path
-        The file; compressed when it ends in `.gz`.
-    horizon_days
-        The horizon that the model must be of.
-
-    Raises
-    ------
-    OperatorError
-        When the file does not end in a model, or in one of other features or of another horizon.
-    """
-    last = b""
-    for line in Lines(str(path)):
-        last = (line or b"").strip() or last
-    try:
-        snapshot = msgspec.json.decode(last, type=ModelSnapshot)
-        Served(snapshot)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise OperatorError(f"{path}: does not end in a model: {error}") from None
-    except ValueError as error:
-        raise OperatorError(f"{path}: {error}") from None
-    if not len(snapshot.features) == len(snapshot.centre) == len(snapshot.coefficient):
-        raise OperatorError(f"{path}: model {snapshot.model_version} lacks a centre or a coefficient")
-    if snapshot.horizon_days != horizon_days:
-        raise OperatorError(
-            f"{path}: model {snapshot.model_version} is of a horizon of {snapshot.horizon_days:g} days, "
-            f"not of {horizon_days:g}"
-        )
-    return snapshot
 
 
 def input_of(line: bytes) -> int:

@@ -54,6 +54,7 @@ class Consumer(base.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sealed: dict[TP, int] = {}
+        self._confirmed: dict[TP, int] = {}  # what the broker has acknowledged of it
         self.delivered: dict[TP, int] = {}  # next offset to deliver
         self._drained: dict[TP, int] = {}  # position up to which nothing is on its way to us
         self.starts: dict[TP, int] = {}  # where agents said a partition begins
@@ -99,6 +100,16 @@ class Consumer(base.Consumer):
     def _filter_tps_with_pending_acks(self, _topics: Any = None) -> Any:
         return list(self.sealed)
 
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        # Faust takes an offset as committed even when the broker refused it.
+        return self._confirmed.get(tp) != offset
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        confirmed = bool(await super()._commit(offsets))
+        if confirmed:
+            self._confirmed.update(offsets)
+        return confirmed
+
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()
         self._acked_index[tp].clear()
@@ -124,6 +135,7 @@ class Consumer(base.Consumer):
         await self.commit()
         for tp in revoked:
             self.sealed.pop(tp, None)
+            self._confirmed.pop(tp, None)
             self.starts.pop(tp, None)
             self.delivered.pop(tp, None)
             self._drained.pop(tp, None)

@@ -103,7 +103,7 @@ _PHRASES: dict[str, Callable[[float], str]] = {
     "discount_share": _share("{} % discount on average", "no discount taken"),
     "log_views": _lately("click", "this week"),
     "log_sessions": _lately("visit", "in recent weeks"),
-    "log_cart_adds": _lately("cart addition", "this week"),
+    "log_cart_adds": _lately("cart add", "this week"),
 }
 
 

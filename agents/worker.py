@@ -13,7 +13,7 @@ from agents import metrics
 from agents.app import HoldfastApp, make_app
 from agents.cluster import check_layout, create_missing
 from agents.errors import OperatorError
-from agents.replay import read_model
+from agents.model_file import read_model
 from agents.settings import Settings
 from streams.learning.served import Served
 

@@ -20,10 +20,9 @@ from streams.clock.merge import Merge
 from streams.config import StreamConfig, days_ms
 from streams.customer.decision import Decision
 from streams.customer.machine import CustomerMachine
-from streams.learning.experts import untrained
 from streams.learning.machine import LearnerMachine
 from streams.learning.prequential import Prequential
-from streams.learning.served import Served
+from streams.learning.served import Served, untrained
 
 LOOKAHEAD = 10_000
 """Records read ahead of an input that has none before it is taken to have no more for now."""

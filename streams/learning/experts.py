@@ -14,7 +14,7 @@ Montiel et al., River: machine learning for streaming data in Python, JMLR 22 (2
 from __future__ import annotations
 
 from datetime import datetime
-from math import log, sqrt
+from math import sqrt
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from river import compose, linear_model, optim, preprocessing
 from schemas.learning import ModelSnapshot
 from streams.config import StreamConfig
 from streams.customer.features import FEATURE_NAMES
+from streams.learning.served import log_odds_of, version_name
 
 
 class ExpertState(msgspec.Struct, array_like=True):
@@ -62,7 +63,7 @@ class LogisticExpert:
         self._regression = linear_model.LogisticRegression(
             optimizer=self._optimizer,
             l2=learner.l2,
-            intercept_init=log(learner.prior_churn_rate / (1.0 - learner.prior_churn_rate)),
+            intercept_init=log_odds_of(learner.prior_churn_rate),
         )
         self.pipeline = compose.Pipeline(self._scaler, self._regression)
         self.n_learned = 0
@@ -118,19 +119,3 @@ class LogisticExpert:
         regression.intercept = state.intercept
         expert._optimizer.n_iterations = state.n_learned
         return expert
-
-
-def version_name(n_learned: int) -> str:
-    """Name the model after so many examples: one log of examples gives one model for each count.
-
-    Examples
-    --------
-    >>> version_name(1200)
-    'lr-1200'
-    """
-    return f"lr-{n_learned}"
-
-
-def untrained(config: StreamConfig) -> ModelSnapshot:
-    """Serve the prior before anything has been learned."""
-    return LogisticExpert(config).snapshot(event_time=None, metrics={})

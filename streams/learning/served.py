@@ -13,7 +13,7 @@ from math import exp, log
 from operator import add, mul, sub
 
 from schemas.learning import ModelSnapshot
-from streams.config import HIGHEST_RISK
+from streams.config import HIGHEST_RISK, StreamConfig
 from streams.customer.features import FEATURE_NAMES
 
 LOWEST_RISK = 0.001
@@ -45,6 +45,39 @@ def log_odds_of(risk: float) -> float:
     return log(risk / (1.0 - risk))
 
 
+def version_name(n_learned: int) -> str:
+    """Name the model after so many examples: one log of examples gives one model for each count.
+
+    Examples
+    --------
+    >>> version_name(1200)
+    'lr-1200'
+    """
+    return f"lr-{n_learned}"
+
+
+def untrained(config: StreamConfig) -> ModelSnapshot:
+    """Give the model before anything has been learned: the prior, whatever the features say.
+
+    Examples
+    --------
+    >>> untrained(StreamConfig()).model_version
+    'lr-0'
+    """
+    nothing = [0.0] * len(FEATURE_NAMES)
+    return ModelSnapshot(
+        model_version=version_name(0),
+        n_learned=0,
+        event_time=None,
+        horizon_days=config.reviews.horizon_days,
+        features=list(FEATURE_NAMES),
+        centre=nothing,
+        coefficient=nothing,
+        intercept=log_odds_of(config.learner.prior_churn_rate),
+        metrics={},
+    )
+
+
 class Served:
     """A snapshot, ready to score.
 
@@ -60,8 +93,6 @@ class Served:
 
     Examples
     --------
-    >>> from streams.learning.experts import untrained
-    >>> from streams.config import StreamConfig
     >>> served = Served(untrained(StreamConfig()))
     >>> served.risk([1.0] * len(FEATURE_NAMES))
     0.5

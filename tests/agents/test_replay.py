@@ -32,8 +32,7 @@ from schemas.learning import ModelSnapshot
 from schemas.topics import INPUTS
 from streams.config import StreamConfig
 from streams.customer.decision import Decision
-from streams.learning.experts import untrained
-from streams.learning.served import Served
+from streams.learning.served import Served, untrained
 from streams.replay import Replay
 
 HORIZON_DAYS = 14

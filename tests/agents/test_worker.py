@@ -11,12 +11,12 @@ import pytest
 from agents.cluster import LayoutError, create_missing
 from agents.errors import OperatorError
 from agents.metrics import CUSTOMERS, WATERMARK, drop_partition
-from agents.replay import read_model
+from agents.model_file import read_model
 from agents.settings import Settings, WebSettings
 from agents.worker import prepare, serve_metrics, start
 from schemas.codec import encode
 from streams.config import StreamConfig
-from streams.learning.experts import untrained
+from streams.learning.served import untrained
 
 
 def test_without_a_broker_it_says_where_it_looked(no_broker: Settings) -> None:

@@ -78,7 +78,11 @@ def test_with_a_frozen_model_a_worker_says_what_the_replay_says(
 ) -> None:
     messages = lines()
     settings = own_settings(
-        live_broker, topics__partitions=PARTITIONS, reviews__horizon_days=28, alerts__raise_at=0.75
+        live_broker,
+        topics__partitions=PARTITIONS,
+        worker__agents="customers",
+        reviews__horizon_days=28,
+        alerts__raise_at=0.75,
     )
     model = trained(small_cdnow(), settings.streams)
     (tmp_path / "models.jsonl").write_bytes(encode(model))
