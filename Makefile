@@ -50,7 +50,7 @@ demo: setup ## run the whole thing on this machine, no Docker needed (ARGS="--he
 	@$(BIN)/holdfast demo $(ARGS)
 
 test: setup ## run the tests and the examples in docstrings (ARGS="-k name")
-	@$(BIN)/pytest -q $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal $(ARGS)
 
 check: setup ## lint, formatting, types, import contracts
 	@echo "check: ruff"

@@ -84,6 +84,7 @@ def connection(settings: Settings) -> dict[str, Any]:
         "client_id": kafka.client_id,
         "request_timeout_ms": int(kafka.request_timeout_seconds * 1000),
         "max_partition_fetch_bytes": 8 * 1024 * 1024,
+        "fetch_max_wait_ms": transport.FETCH_MAX_WAIT_MS,
     }
 
 

@@ -126,7 +126,7 @@ class EmbeddedBroker:
                 stdout=subprocess.DEVNULL,
                 stderr=said,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),
+                preexec_fn=die_with_parent(),
             )
             try:
                 self._wait_until_it_answers()
@@ -202,7 +202,7 @@ def _free_port(host: str, port: int) -> int:
         raise BrokerStartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
     """Give what the child does before it becomes the broker: ask the kernel to end it with us."""
     if not sys.platform.startswith("linux"):
         return None

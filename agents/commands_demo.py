@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from agents.command_line import Invocation, examples
-from agents.commands_kafka import _leave_on_sigterm
+from agents.commands_kafka import leave_on_sigterm
 
 if TYPE_CHECKING:
     from agents.settings import Settings
@@ -45,7 +45,7 @@ def demo(
     Orders of CDNOW, 1997 to 1998, go through an in-memory broker and a worker, both on free ports, while
     the model learns and alerts come and go; nothing is left behind. Settings given with --set apply.
     """
-    _leave_on_sigterm()
+    leave_on_sigterm()
     from rich.console import Console
 
     from agents.demo import Options, run

@@ -53,7 +53,7 @@ def broker(invocation: Invocation, host: str, port: int) -> None:
     from agents.broker import BrokerStartError, EmbeddedBroker
 
     with EmbeddedBroker(host, port) as embedded:
-        _leave_on_sigterm()
+        leave_on_sigterm()
         from agents.cluster import create_missing
         from agents.setting_rules import toml
 
@@ -71,7 +71,7 @@ def broker(invocation: Invocation, host: str, port: int) -> None:
         raise BrokerStartError(f"the broker at {embedded.bootstrap} ended by itself")
 
 
-def _leave_on_sigterm() -> None:
+def leave_on_sigterm() -> None:
     """Let SIGTERM unwind the stack the way Ctrl-C does, so that what was started is stopped."""
 
     def leave(_number: int, _frame: object) -> None:

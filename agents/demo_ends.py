@@ -12,7 +12,8 @@ from __future__ import annotations
 import queue
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
@@ -36,7 +37,7 @@ MOST_UNLEARNED = 3_000
 """Examples that the learner may be behind before the sender waits for it."""
 
 _FETCH_MS = 100
-_JOIN_SECONDS = 5.0
+_STOP_SECONDS = 5.0
 
 
 class Feed(NamedTuple):
@@ -50,6 +51,29 @@ class Feed(NamedTuple):
         """Encode messages, and read from each line when it happened, as the worker will."""
         encoded = list(lines(messages))
         return cls(encoded, [decode_event(line).time_ms for line in encoded])
+
+
+class _Work:
+    """Something done in a thread of its own, whose failure is not lost there."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._thread = ThreadPoolExecutor(1)
+        self._outcome: Future[None] | None = None
+
+    def start(self) -> None:
+        self._outcome = self._thread.submit(self._work)
+
+    def wait(self) -> None:
+        """Wait for the end, but not for ever: without its broker a client takes its time to give up."""
+        if self._outcome is not None:
+            wait([self._outcome], _STOP_SECONDS)
+        self._thread.shutdown(wait=False)
+
+    def check(self) -> None:
+        """Raise what it has failed with."""
+        if self._outcome is not None and self._outcome.done():
+            self._outcome.result()
 
 
 class Sender:
@@ -75,20 +99,18 @@ class Sender:
         self._may_send = bisect_right(feed.times_ms, feed.times_ms[0] + AHEAD_MS)
         self._turn = threading.Condition()
         self._stopping = False
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+        self._work = _Work(self._run)
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread.start()
+        self._work.start()
 
     def stop(self) -> None:
-        """Send no more; returns when the thread has ended, or hangs because the broker is gone."""
+        """Send no more."""
         with self._turn:
             self._stopping = True
             self._turn.notify()
-        if self._thread.is_alive():
-            self._thread.join(_JOIN_SECONDS)
+        self._work.wait()
 
     def follow(self, counters: Counters) -> None:
         """Let more be sent, as far as the worker has come.
@@ -98,8 +120,7 @@ class Sender:
         OperatorError
             When sending has failed.
         """
-        if self._error is not None:
-            raise self._error
+        self._work.check()
         if counters.said.get(EXAMPLES, 0) - counters.settled > MOST_UNLEARNED:
             return
         times_ms = self._feed.times_ms
@@ -109,11 +130,9 @@ class Sender:
             self._turn.notify()
 
     def _run(self) -> None:
-        try:
-            client.send(self._settings, self._paced(), source="the demo's orders")
+        client.send(self._settings, self._paced(), source="the demo's orders")
+        if not self._stopping:
             self.sent = len(self._feed.lines)
-        except Exception as error:  # noqa: BLE001 - raised in the thread that asks, by `follow`
-            self._error = error
 
     def _paced(self) -> Iterator[bytes | None]:
         for number, line in enumerate(self._feed.lines):
@@ -141,18 +160,16 @@ class Reader:
         self._settings = settings
         self._records: queue.SimpleQueue[tuple[str, bytes | None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self._work = _Work(self._run)
 
     def start(self) -> None:
         """Begin to read."""
-        self._thread.start()
+        self._work.start()
 
     def stop(self) -> None:
-        """Read no more; returns when the thread has ended, or hangs because the broker is gone."""
+        """Read no more."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(_JOIN_SECONDS)
+        self._work.wait()
 
     def take(self) -> Iterator[tuple[str, bytes | None]]:
         """Give what has been read since the last time: the topic's name and the value of each record.
@@ -162,8 +179,7 @@ class Reader:
         OperatorError
             When reading has failed.
         """
-        if self._error is not None:
-            raise OperatorError(f"the output topics cannot be read: {self._error}"[:300]) from self._error
+        self._work.check()
         while not self._records.empty():
             yield self._records.get()
 
@@ -190,5 +206,5 @@ class Reader:
                             self._records.put((names[place.topic], record.value))
             finally:
                 consumer.close()
-        except (KafkaError, OperatorError) as error:
-            self._error = error
+        except KafkaError as error:
+            raise OperatorError(f"the output topics cannot be read: {error}"[:300]) from None

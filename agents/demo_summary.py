@@ -145,7 +145,7 @@ def program() -> str:
 
     Examples
     --------
-    >>> program().split()[-1] in ("holdfast", "agents")
+    >>> program().endswith(("holdfast", "agents"))
     True
     """
     if shutil.which("holdfast"):

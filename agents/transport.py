@@ -25,6 +25,9 @@ from faust.types.tuples import ConsumerMessage
 SCHEME = "holdfast"
 """URL scheme under which Faust finds this transport."""
 
+FETCH_MAX_WAIT_MS = 100
+"""How long a broker may hold a fetch that finds nothing."""
+
 OutputRecord = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """Key, value, headers."""
 
@@ -48,6 +51,15 @@ class _Batch:
         self.records = records
 
 
+class _ConsumerThread(base.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust lets the broker hold an empty fetch for 1.5 s. Not every broker wakes it when a record
+        # comes, and a merge learns only from an answer that an input has nothing more.
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        return consumer
+
+
 class Consumer(base.Consumer):
     """Delivers batches, commits what is sealed, starts where the agents say."""
 
@@ -59,6 +71,9 @@ class Consumer(base.Consumer):
         self._drained: dict[TP, int] = {}  # position up to which nothing is on its way to us
         self.starts: dict[TP, int] = {}  # where agents said a partition begins
         self.before_revocation: Callable[[set[TP]], Awaitable[None]] | None = None
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     # Batches
 

@@ -20,7 +20,7 @@ from typing import NamedTuple, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.broker import _die_with_parent
+from agents.broker import die_with_parent
 from agents.errors import OperatorError
 from agents.settings import Settings, settings_toml
 from schemas.topics import EXAMPLES
@@ -160,7 +160,7 @@ class WorkerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),
+                preexec_fn=die_with_parent(),
             )
 
     @property

@@ -31,7 +31,7 @@ class Merge(Generic[Record]):
     --------
     >>> merge = Merge[str](inputs=2)
     >>> merge.push(0, 10, "click")
-    ... merge.push(0, 30, "click later")
+    >>> merge.push(0, 30, "click later")
     >>> list(merge.ready())
     []
     >>> merge.push(1, 20, "order")

@@ -130,7 +130,7 @@ def episode_id(customer_id: str, started_ms: int) -> str:
 
 
 def reasons_of(values: list[float], contributions: list[float]) -> list[Reason]:
-    """Pick the families that weigh most, each by the feature that weighs most in it.
+    """Pick the families that weigh most, each by the feature that weighs most in its direction.
 
     Parameters
     ----------
@@ -156,7 +156,9 @@ def reasons_of(values: list[float], contributions: list[float]) -> list[Reason]:
         if shares[family] == 0.0:
             break
         members = [place for place, own in enumerate(FAMILY_OF) if own == family]
-        best = max(members, key=lambda place: abs(contributions[place]))
+        # The feature that speaks for a family must not contradict it: same sign, then the largest.
+        sign = 1.0 if shares[family] > 0.0 else -1.0
+        best = max(members, key=lambda place: sign * contributions[place])
         reasons.append(
             Reason(
                 feature=FEATURES[best].name,

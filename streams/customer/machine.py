@@ -97,7 +97,7 @@ class CustomerMachine:
 
     Examples
     --------
-    >>> from streams.learning.experts import untrained
+    >>> from streams.learning.served import untrained
     >>> config = StreamConfig()
     >>> machine = CustomerMachine(config, Served(untrained(config)))
     >>> order = Order("c1", "m1", 1_767_225_600_000, "o1", 25.0)
@@ -186,6 +186,8 @@ class CustomerMachine:
             if offset <= state.applied[source]:
                 return Outcome.REPEATED
             if seen_message(state, event.message_id, time_ms):
+                state.applied[source] = offset  # read again, it must not depend on ids that fade
+                self.dirty[customer_id] = None
                 return Outcome.DUPLICATE
             if state.verdict.due_ms < time_ms:
                 state = self._catch_up(customer_id, state, time_ms - 1)

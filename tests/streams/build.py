@@ -130,10 +130,10 @@ def rich_model() -> Served:
     """Serve a risk that listens to every family of features, at realistic weights."""
     return Served(
         snapshot_of(
-            0.3,
+            1.5,
             {
                 "log_tenure": -0.1,
-                "log_silence": 0.8,
+                "log_silence": 1.2,
                 "log_recency": -0.1,
                 "log_silence_in_gaps": 0.5,
                 "log_orders": -0.4,
@@ -290,7 +290,8 @@ class _Telling:
     def _cancellation(self, time_ms: int, customer: str, name: str) -> Event:
         known = self._known[customer]
         if name in known:
-            if len(known) == 1 and self._count[customer] > 1:  # the state would not know what is left
+            if len(known) <= 2 and self._count[customer] > len(known):
+                # The state would not know which order is the newest then, or what it won back.
                 return Passive(customer, f"m{time_ms}", time_ms)
             known.remove(name)
             self._count[customer] -= 1

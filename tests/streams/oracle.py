@@ -60,7 +60,7 @@ def session_starts(clicks: Sequence[int], config: StreamConfig) -> list[int]:
 
 def lately(times_ms: Sequence[int], as_of_ms: int, half_life_days: float) -> float:
     """Count events, each half as much for every half-life that has passed since."""
-    return sum(2.0 ** (-(as_of_ms - time_ms) / (half_life_days * DAY_MS)) for time_ms in times_ms)
+    return sum(float(2.0 ** (-(as_of_ms - time_ms) / (half_life_days * DAY_MS))) for time_ms in times_ms)
 
 
 def naive_features(events: Sequence[Event], as_of_ms: int, config: StreamConfig) -> dict[str, float]:

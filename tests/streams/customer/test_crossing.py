@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.config import DAY_MS, MINUTE_MS, StreamConfig
+from streams.config import DAY_MS, MINUTE_MS
 from streams.customer.crossing import crossing_ms
 from streams.customer.features import features
 from streams.customer.state import NO_TIME
@@ -147,4 +147,3 @@ def test_a_usual_curve_takes_a_dozen_steps() -> None:
     excess_at, asked = counted(lambda time_ms: log((time_ms - T0) / DAY_MS / 30.0))
     assert crossing_ms(excess_at, T0 + 7 * DAY_MS, T0 + 90 * DAY_MS) != NO_TIME
     assert len(asked) <= 12
-    assert StreamConfig().alerts.lookahead_days == 90.0

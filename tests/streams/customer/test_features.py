@@ -23,7 +23,7 @@ from streams.customer.features import (
 from tests.streams.build import Shop, order, random_events, rich_model
 from tests.streams.oracle import naive_features, standing_orders
 
-SEEDS = range(6)
+SEEDS = range(4)
 
 
 @cache

@@ -201,10 +201,9 @@ def test_cancelling_an_order_after_the_one_that_won_back_keeps_won_back() -> Non
 
 
 def test_an_old_order_that_comes_late_takes_won_back_away() -> None:
-    state = folded(order("c", 0), order("c", 100))
-    assert state.won_back
-    fold(state, order("c", 50))
-    assert not state.won_back
+    before = folded(order("c", 0), order("c", 100))
+    state = folded(order("c", 0), order("c", 100), order("c", 50))
+    assert (before.won_back, state.won_back) == (True, False)
     assert state.order_ms == at(100)
 
 

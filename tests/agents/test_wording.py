@@ -1,0 +1,102 @@
+"""Words for features: each has some, they are short, and they say what the number says."""
+
+from __future__ import annotations
+
+from math import log1p
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents import wording
+from agents.wording import WORTH_SAYING, name_in_words, phrase, reasons_to_leave
+from schemas.decisions import Reason
+from streams.customer.features import FEATURE_NAMES
+from streams.customer.rfm import RFM_NAMES
+
+MOST_LETTERS = 32
+"""What the narrowest view has room for."""
+
+HIGHEST = dict.fromkeys(FEATURE_NAMES, log1p(99_999.0))
+HIGHEST |= dict.fromkeys(("refund_share", "discount_share", "one_timer"), 1.0)
+HIGHEST |= {"log_orders_28d": log1p(99.0), "log_orders_84d": log1p(99.0), "log_sessions": log1p(999.0)}
+
+
+def test_every_feature_has_words_and_nothing_else_has() -> None:
+    assert set(wording._PHRASES) == set(FEATURE_NAMES)
+
+
+@pytest.mark.parametrize("feature", FEATURE_NAMES)
+@given(share=st.floats(min_value=0.0, max_value=1.0))
+def test_any_value_has_a_short_phrase_for_a_person(feature: str, share: float) -> None:
+    said = phrase(feature, share * HIGHEST[feature])
+    assert 0 < len(said) <= MOST_LETTERS
+    assert said == said.strip().rstrip(".")
+    assert said[0].islower() or said[0].isdigit()
+    assert feature not in said
+    assert "{" not in said
+
+
+@pytest.mark.parametrize(
+    ("feature", "amount", "said"),
+    [
+        ("log_tenure", 508.2, "customer for 508 days"),
+        ("log_silence", 41.0, "silent for 41 days"),
+        ("log_silence", 1.1, "silent for 1 day"),
+        ("log_silence", 0.2, "silent for less than a day"),
+        ("log_recency", 0.0, "ordered on one day only"),
+        ("log_recency", 120.0, "ordered over 120 days"),
+        ("log_silence_in_gaps", 0.0, "ordered just now"),
+        ("log_silence_in_gaps", 0.4, "silent for 0.4 of the usual gap"),
+        ("log_silence_in_gaps", 2.7, "silent for 2.7 usual gaps"),
+        ("log_orders", 1.0, "1 order so far"),
+        ("log_orders", 1234.0, "1,234 orders so far"),
+        ("log_orders_28d", 0.2, "hardly an order in recent weeks"),
+        ("log_orders_28d", 1.3, "about 1 order in recent weeks"),
+        ("log_orders_84d", 2.4, "about 2 orders in recent months"),
+        ("log_revenue", 106.52, "spent 106.52 so far"),
+        ("log_order_value", 35.2, "orders of 35.20 on average"),
+        ("log_last_order_value", 11.77, "last order of 11.77"),
+        ("log_views", 0.0, "hardly a click this week"),
+        ("log_views", 12.0, "about 12 clicks this week"),
+        ("log_sessions", 3.0, "about 3 visits in recent weeks"),
+        ("log_cart_adds", 2.0, "about 2 cart adds this week"),
+    ],
+)
+def test_a_logarithm_is_told_as_what_it_is_of(feature: str, amount: float, said: str) -> None:
+    assert phrase(feature, log1p(amount)) == said
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "said"),
+    [
+        ("one_timer", 1.0, "ordered only once"),
+        ("one_timer", 0.0, "ordered more than once"),
+        ("refund_share", 0.12, "12 % of revenue refunded"),
+        ("refund_share", 0.001, "under 1 % of revenue refunded"),
+        ("refund_share", 0.0, "nothing refunded"),
+        ("discount_share", 0.0, "no discount taken"),
+        ("discount_share", 0.2, "20 % discount on average"),
+    ],
+)
+def test_shares_and_flags_are_told_as_they_are(feature: str, value: float, said: str) -> None:
+    assert phrase(feature, value) == said
+
+
+def test_an_unknown_feature_has_no_words() -> None:
+    with pytest.raises(KeyError):
+        phrase("log_karma", 1.0)
+
+
+def test_reasons_to_stay_and_slight_ones_are_no_reasons_to_leave() -> None:
+    reasons = [
+        Reason("log_orders", "frequency", log1p(9.0), -1.0),
+        Reason("log_silence", "silence", log1p(41.0), WORTH_SAYING),
+        Reason("log_tenure", "tenure", log1p(96.0), WORTH_SAYING / 2.0),
+    ]
+    assert reasons_to_leave(reasons) == ["silent for 41 days"]
+    assert reasons_to_leave(reasons[:1]) == []
+
+
+def test_segments_are_named_without_underscores() -> None:
+    assert all("_" not in name_in_words(name) for name in RFM_NAMES)

@@ -1,0 +1,156 @@
+"""What is published of an expert is the expert, and a restored one goes on bit for bit."""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+import pytest
+
+from streams.config import HIGHEST_RISK, LearnerConfig, StreamConfig
+from streams.customer.features import FEATURE_NAMES
+from streams.learning.experts import ExpertState, LogisticExpert
+from streams.learning.served import LOWEST_RISK, Served, log_odds_of, risk_of, untrained, version_name
+from tests.streams.build import snapshot_of
+
+CONFIGS = [
+    StreamConfig(),
+    StreamConfig(learner=LearnerConfig(learning_rate=0.5, learning_rate_power=0.0)),
+    StreamConfig(learner=LearnerConfig(l2=0.01, prior_churn_rate=0.8)),
+]
+
+
+def rows(seed: int, count: int) -> list[tuple[dict[str, float], int]]:
+    """Draw examples with one feature that never varies and one that rarely does."""
+    rng = Random(seed)
+    drawn = []
+    for _ in range(count):
+        values = [rng.gauss(3.0, 1.5) for _ in FEATURE_NAMES]
+        values[2], values[11] = 1.25, float(rng.random() < 0.05)
+        label = int(rng.random() < risk_of(values[1] - values[4]))
+        drawn.append((dict(zip(FEATURE_NAMES, values, strict=True)), label))
+    return drawn
+
+
+def trained(seed: int, count: int, config: StreamConfig) -> LogisticExpert:
+    expert = LogisticExpert(config)
+    for features, label in rows(seed, count):
+        expert.learn(features, label)
+    return expert
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("count", [0, 1, 2, 700])
+def test_the_risk_served_is_the_probability_of_the_river_pipeline(config: StreamConfig, count: int) -> None:
+    expert = trained(3, count, config)
+    served = Served(expert.snapshot(None, {}))
+    for features, _ in rows(4, 60):
+        pipeline = expert.pipeline.predict_proba_one(features)[True]
+        expected = min(HIGHEST_RISK, max(LOWEST_RISK, pipeline))
+        assert served.risk(list(features.values())) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_prediction_changes_nothing() -> None:
+    expert = trained(1, 50, StreamConfig())
+    before = expert.state()
+    for features, _ in rows(2, 20):
+        expert.pipeline.predict_proba_one(features)
+        Served(expert.snapshot(None, {})).risk(list(features.values()))
+    assert expert.state() == before
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_restored_expert_learns_on_bit_for_bit(config: StreamConfig) -> None:
+    expert = trained(5, 200, config)
+    wire = msgspec.msgpack.encode(expert.state())
+    restored = LogisticExpert.restore(config, msgspec.msgpack.decode(wire, type=ExpertState))
+    for features, label in rows(6, 200):
+        expert.learn(features, label)
+        restored.learn(features, label)
+        assert restored.snapshot(None, {}) == expert.snapshot(None, {})
+    assert restored.state() == expert.state()
+
+
+def test_learning_reduces_the_loss() -> None:
+    expert = trained(7, 1500, StreamConfig())
+    served, prior = Served(expert.snapshot(None, {})), Served(untrained(StreamConfig()))
+    right = [0, 0]
+    for features, label in rows(8, 300):
+        values = list(features.values())
+        right[0] += (served.risk(values) > 0.5) == bool(label)
+        right[1] += (prior.risk(values) > 0.5) == bool(label)
+    assert right[0] > 200 > right[1]
+
+
+def test_before_anything_is_learned_the_prior_is_served() -> None:
+    served = Served(untrained(StreamConfig(learner=LearnerConfig(prior_churn_rate=0.7))))
+    assert served.risk([9.0] * len(FEATURE_NAMES)) == pytest.approx(0.7)
+    assert served.model_version == "lr-0"
+
+
+def test_a_feature_that_never_varied_says_nothing() -> None:
+    snapshot = trained(1, 100, StreamConfig()).snapshot(None, {})
+    assert snapshot.coefficient[2] == 0.0
+    assert snapshot.centre[2] == 1.25
+    assert sum(coefficient == 0.0 for coefficient in snapshot.coefficient) == 1
+
+
+def test_a_version_names_the_number_of_examples() -> None:
+    expert = trained(1, 17, StreamConfig())
+    assert expert.snapshot(None, {}).model_version == version_name(17) == "lr-17"
+    assert expert.snapshot(None, {}).n_learned == 17
+
+
+def test_two_experts_with_the_same_examples_are_the_same() -> None:
+    assert trained(1, 100, StreamConfig()).state() == trained(1, 100, StreamConfig()).state()
+
+
+# Serving
+
+
+def by_hand(
+    snapshot_coefficients: list[float], centre: list[float], intercept: float, values: list[float]
+) -> float:
+    """Add from left to right, as the contract says."""
+    total = intercept
+    for coefficient, middle, value in zip(snapshot_coefficients, centre, values, strict=True):
+        total += coefficient * (value - middle)
+    return total
+
+
+def test_log_odds_are_the_sum_from_left_to_right_to_the_last_bit() -> None:
+    snapshot = trained(9, 300, StreamConfig()).snapshot(None, {})
+    served = Served(snapshot)
+    for features, _ in rows(10, 200):
+        values = list(features.values())
+        expected = by_hand(snapshot.coefficient, snapshot.centre, snapshot.intercept, values)
+        assert served.log_odds(values) == expected
+        assert served.risk(values) == risk_of(expected)
+
+
+def test_contributions_and_the_intercept_add_up_to_the_log_odds() -> None:
+    served = Served(trained(9, 300, StreamConfig()).snapshot(None, {}))
+    for features, _ in rows(11, 50):
+        values = list(features.values())
+        total = served.intercept + sum(served.contributions(values))
+        assert total == pytest.approx(served.log_odds(values), abs=1e-12)
+
+
+def test_a_model_of_other_features_is_refused() -> None:
+    snapshot = snapshot_of(0.0)
+    for names in (snapshot.features[:-1], [*snapshot.features, "more"], snapshot.features[::-1]):
+        with pytest.raises(ValueError, match="speaks of other features"):
+            Served(msgspec.structs.replace(snapshot, features=names))
+
+
+def test_risks_stay_off_zero_and_one_and_rise_with_log_odds() -> None:
+    risks = [risk_of(step / 10) for step in range(-400, 401)]
+    assert risks == sorted(risks)
+    assert (risks[0], risks[-1]) == (LOWEST_RISK, HIGHEST_RISK) == (0.001, 0.999)
+    assert risk_of(1e308) == HIGHEST_RISK
+    assert risk_of(-1e308) == LOWEST_RISK
+
+
+@pytest.mark.parametrize("risk", [0.002, 0.3, 0.5, 0.8, 0.998])
+def test_log_odds_and_risk_are_inverse(risk: float) -> None:
+    assert risk_of(log_odds_of(risk)) == pytest.approx(risk, abs=1e-12)
