@@ -255,7 +255,7 @@ class Room:
         waits, self._unacknowledged = self._unacknowledged, []
         await asyncio.gather(*waits)
         dirty, machine.dirty = machine.dirty, {}
-        states = state_records((customer_id, machine.states.get(customer_id)) for customer_id in dirty)
+        states = state_records([(c, machine.states[c]) for c in dirty if c in machine.states])
         await self._write(states)
         if self._may_adopt():
             machine.adopt(self._feed.latest)
@@ -269,6 +269,9 @@ class Room:
             customers=len(machine.states),
         )
         await self._write([marker_record(marker)])
+        # Behind the marker: were they before it, a crash in between would bring back customers without
+        # their history and count their last records again. One that stays is forgotten again by its timer.
+        await self._write(state_records([(c, None) for c in dirty if c not in machine.states]))
         for topic, offset in marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
         self._since_seal = 0
