@@ -165,8 +165,8 @@ def _wire(app: HoldfastApp, parts: list[Customers | Learner], feed: ModelFeed) -
         consumer = cast(Consumer, app.consumer)
         consumer.before_revocation = handed_over
         tps = {TP(tp.topic, tp.partition) for tp in consumer.assignment()}
+        generation = app.consumer_generation_id
         for part in parts:
-            generation = app.consumer_generation_id
             await guarded(part.assigned(tps, generation, consumer, cast(Producer, app.producer)))
 
     async def handed_over(revoked: set[TP]) -> None:

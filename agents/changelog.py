@@ -41,8 +41,6 @@ class Marker(msgspec.Struct, array_like=True):
         Where event time stood.
     model
         What is served after it.
-    customers
-        States that there are: what a recovery has to find.
     """
 
     version: int
@@ -50,7 +48,6 @@ class Marker(msgspec.Struct, array_like=True):
     offsets: dict[str, int]
     watermark_ms: int
     model: ModelSnapshot
-    customers: int
 
 
 class Recovered(msgspec.Struct):

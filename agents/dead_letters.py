@@ -13,6 +13,9 @@ from schemas.codec import WireError
 
 _PREFIX = "__connect.errors."
 
+MOST_BYTES = 900_000
+"""More of a message is not kept: a broker takes records of about a megabyte."""
+
 
 def dead_letter(record: Any, error: WireError, stage: str = "VALUE_CONVERTER") -> OutputRecord:
     """Make the dead letter of a record.
@@ -33,4 +36,9 @@ def dead_letter(record: Any, error: WireError, stage: str = "VALUE_CONVERTER") -
         (_PREFIX + "exception.message", str(error).encode()),
         ("holdfast.reason", error.reason.encode()),
     ]
-    return record.key, record.value, [*record.headers, *headers]
+    value = record.value
+    if value is not None and len(value) > MOST_BYTES:
+        # It came in compressed and would not go out again: a letter that is refused would stop us for good.
+        headers.append(("holdfast.original.bytes", str(len(value)).encode()))
+        value = value[:MOST_BYTES]
+    return record.key, value, [*record.headers, *headers]

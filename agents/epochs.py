@@ -32,7 +32,7 @@ from schemas.decisions import ChurnAlert
 from schemas.events import Event
 from schemas.topics import CHANGELOG, INPUTS, TOPIC_BY_NAME, dead_letters_of
 from streams.clock.merge import Merge
-from streams.config import HOUR_MS, SECOND_MS
+from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
 from streams.customer.machine import CustomerMachine
 from streams.learning.served import Served
 
@@ -94,6 +94,7 @@ class Room:
             self.machine.watermark.at_ms = marker.watermark_ms
         for customer_id, state in recovered.states.items():
             self.machine.load(customer_id, state)
+        self._marked_ms = self.machine.watermark.at_ms
         self._merge: Merge[_Arrived] = Merge(len(self._inputs))
         self._paused: set[TP] = set()
         self._out: dict[tuple[str, int], list[OutputRecord]] = {}
@@ -124,6 +125,7 @@ class Room:
     def _arrive(self, source: int, records: list[Any]) -> None:
         limit = self._settings.dead_letters.max_message_bytes
         ahead_ms = int(self._settings.time.max_ahead_seconds * SECOND_MS)
+        latest_allowed_ms = time.time_ns() // 1_000_000 + ahead_ms
         merge, latest_ms = self._merge, 0
         for record in records:
             if record.offset < self.read[source]:
@@ -134,6 +136,8 @@ class Room:
                 arrived = decode_event(record.value, limit)
                 if 0 <= record.timestamp < arrived.time_ms - ahead_ms:  # -1 is a record without one
                     raise WireError("future_time", "ahead of the broker's timestamp")
+                if arrived.time_ms > latest_allowed_ms:  # that timestamp may be the sender's own
+                    raise WireError("future_time", "ahead of the clock")
                 latest_ms = arrived.time_ms
             except WireError as error:
                 arrived = error
@@ -243,6 +247,8 @@ class Room:
         """Seal the epoch now, and take no more records: the partition is about to be handed over."""
         self.closing = True
         async with self.lock:
+            if not self._consumer.is_ours(self.generation):
+                return  # lost, not handed over: another worker may have written since
             self._say()
             await self._send()
             await self._seal()
@@ -250,7 +256,11 @@ class Room:
     async def _seal(self) -> None:
         self._sealed_at = time.monotonic()
         machine = self.machine
-        if not self._since_seal and not machine.dirty and not self._unacknowledged:
+        moved_ms = machine.watermark.at_ms - self._marked_ms
+        if not (self._since_seal or machine.dirty or self._unacknowledged or moved_ms >= MINUTE_MS):
+            return
+        if not self._consumer.is_ours(self.generation):
+            self.closing = True  # the rebalance that tells us is on its way
             return
         waits, self._unacknowledged = self._unacknowledged, []
         await asyncio.gather(*waits)
@@ -266,8 +276,8 @@ class Room:
             offsets=dict(zip(self._inputs, self.done, strict=True)),
             watermark_ms=machine.watermark.at_ms,
             model=machine.model.snapshot,
-            customers=len(machine.states),
         )
+        self._marked_ms = marker.watermark_ms
         await self._write([marker_record(marker)])
         # Behind the marker: were they before it, a crash in between would bring back customers without
         # their history and count their last records again. One that stays is forgotten again by its timer.

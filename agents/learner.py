@@ -77,10 +77,13 @@ class Learner:
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Go on from the latest checkpoint when the examples are ours."""
         self._generation = generation
-        if self._tp not in tps or self.machine is not None:
+        if self._tp not in tps:
+            self.machine = None
             return
         self._consumer, self._producer = consumer, producer
         latest = await read_latest(self._settings.topic(LEARNER_CHECKPOINT), 0, self._connection)
+        if not consumer.is_ours(generation):
+            return  # another rebalance began meanwhile, and will call again
         value = latest.get(CHECKPOINT_KEY)
         if value is None:
             self.machine, self._next = LearnerMachine(self._settings.streams), 0
@@ -135,6 +138,8 @@ class Learner:
         self._sealed_at = time.monotonic()
         if self._next == self._sealed_next and self._published == machine.n_learned:
             return
+        if self._consumer is None or not self._consumer.is_ours(self._generation):
+            return  # lost, not handed over: another worker may have written since
         dead, self._dead = self._dead, []
         await self._write(dead_letters_of(self.topic), dead)
         if machine.n_learned != self._published:
@@ -147,8 +152,7 @@ class Learner:
         sealed = _encoder.encode(Sealed(self._next, machine.checkpoint()))
         await self._write(self._settings.topic(LEARNER_CHECKPOINT), [(CHECKPOINT_KEY, sealed, [])])
         self._sealed_next = self._next
-        if self._consumer is not None:
-            self._consumer.sealed[self._tp] = self._next
+        self._consumer.sealed[self._tp] = self._next
 
     async def _write(self, topic: str, records: list[OutputRecord]) -> None:
         if records and self._producer is not None:

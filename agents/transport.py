@@ -156,6 +156,11 @@ class Consumer(base.Consumer):
             self._drained.pop(tp, None)
         await super().on_partitions_revoked(revoked)
 
+    def is_ours(self, generation: int) -> bool:
+        """Tell whether the group still knows us by a generation: not after a session was lost."""
+        consumer = self._thread._consumer
+        return consumer is not None and consumer._coordinator.generation == generation
+
     # Lag
 
     def at_end(self, tp: TP, next_offset: int) -> bool:

@@ -161,7 +161,9 @@ class LearnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prior_churn_rate: Annotated[
         float, Meta(gt=0.0, lt=1.0, description="Risk served before anything has been learned.")
     ] = 0.5
-    publish_every: Annotated[int, Meta(ge=1, description="Examples between two published models.")] = 500
+    publish_every: Annotated[
+        int, Meta(ge=1, description="Examples between two published models in a replay; live, every epoch.")
+    ] = 500
     dedupe_window: Annotated[
         int, Meta(ge=0, description="Recent example ids kept so that a repeat is not learned twice.")
     ] = 16_384

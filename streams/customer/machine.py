@@ -48,6 +48,7 @@ from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT, lifecycle_stag
 from streams.customer.reviews import becomes_question, next_review_ms
 from streams.customer.rfm import RFM_NAMES, next_border_ms, rfm_segment
 from streams.customer.state import (
+    MOST_QUESTIONS,
     NO_TIME,
     CustomerState,
     Question,
@@ -190,7 +191,7 @@ class CustomerMachine:
                 self.dirty[customer_id] = None
                 return Outcome.DUPLICATE
             if state.verdict.due_ms < time_ms:
-                state = self._catch_up(customer_id, state, time_ms - 1)
+                state = self._catch_up(customer_id, state, time_ms - 1, answers=False)
         if state is None:
             state = self.states[customer_id] = new_state(time_ms, len(self.inputs))
             seen_message(state, event.message_id, time_ms)
@@ -219,10 +220,15 @@ class CustomerMachine:
             if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
                 self.timers.ask(customer_id, state.verdict.due_ms)
 
-    def _catch_up(self, customer_id: str, state: CustomerState, until_ms: int) -> CustomerState | None:
-        """Let everything of one customer happen that is due by `until_ms`; None when forgotten."""
-        while state.verdict.due_ms <= until_ms:
-            due_ms = state.verdict.due_ms
+    def _catch_up(
+        self, customer_id: str, state: CustomerState, until_ms: int, answers: bool = True
+    ) -> CustomerState | None:
+        """Let everything of one customer happen that is due by `until_ms`; None when forgotten.
+
+        A record of the customer's own may run ahead of the watermark. Reviews must not wait then, or they
+        would see that record; answers must, or an order that is on time could come too late to count.
+        """
+        while (due_ms := self._due_ms(state, answers)) <= until_ms:
             if due_ms >= self._forget_at_ms(state):
                 self._mature(customer_id, state, due_ms)
                 self.erase(customer_id)
@@ -232,7 +238,7 @@ class CustomerMachine:
         return state
 
     def _on_due(self, customer_id: str, state: CustomerState, due_ms: int) -> None:
-        self._mature(customer_id, state, due_ms)
+        self._mature(customer_id, state, min(due_ms, self.watermark.at_ms))
         cause: ReviewCause | None = None
         if state.session_ms and state.session_ms + self._gap_ms <= due_ms:
             state.session_ms = NO_TIME
@@ -254,16 +260,19 @@ class CustomerMachine:
     def _forget_at_ms(self, state: CustomerState) -> int:
         return max(state.first_ms, state.click_ms, state.order_ms) + self._forget_ms
 
-    def _reschedule(self, customer_id: str, state: CustomerState) -> None:
+    def _due_ms(self, state: CustomerState, answers: bool = True) -> int:
         due_ms = self._forget_at_ms(state)
         if state.session_ms:
             due_ms = min(due_ms, state.session_ms + self._gap_ms)
-        if state.questions:
+        if answers and state.questions:
             due_ms = min(due_ms, state.questions[0].asked_ms + self._horizon_ms)
         for at_ms in (state.review_ms, state.border_ms, state.verdict.crossing_ms):
             if at_ms and at_ms < due_ms:
                 due_ms = at_ms
-        state.verdict.due_ms = due_ms
+        return due_ms
+
+    def _reschedule(self, customer_id: str, state: CustomerState) -> None:
+        state.verdict.due_ms = due_ms = self._due_ms(state)
         self.timers.ask(customer_id, due_ms)
         self.dirty[customer_id] = None
 
@@ -394,7 +403,7 @@ class CustomerMachine:
         )
         if state.questions and state.questions[-1].asked_ms == look.as_of_ms:
             state.questions[-1] = question  # a second order in the same moment: the later look counts
-        else:
+        elif len(state.questions) < MOST_QUESTIONS:
             state.questions.append(question)
 
     def _judge(

@@ -38,6 +38,9 @@ RecentOrder = tuple[int, int, float, float]
 RECENT_MESSAGES = 64
 """Message ids kept in each of the two generations."""
 
+MOST_QUESTIONS = 128
+"""Open questions of one customer; a house account that orders all day must not outgrow a record."""
+
 DEDUPE_MS = 86_400_000
 """A generation of message ids lasts a day, so an id is known for a day at least and three at most."""
 

@@ -136,7 +136,7 @@ def command(*arguments: str) -> tuple[int, str]:
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(commands_demo, "_leave_on_sigterm", lambda: None)
+    monkeypatch.setattr(commands_demo, "leave_on_sigterm", lambda: None)
 
 
 @pytest.mark.broker
@@ -222,7 +222,7 @@ def test_the_line_of_a_log_that_says_most_is_found(log: str, words: str) -> None
 
 def test_the_command_passes_on_what_it_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands_demo, "_leave_on_sigterm", lambda: None)
+    monkeypatch.setattr(commands_demo, "leave_on_sigterm", lambda: None)
     asked: list[tuple[Settings, int, demo.Options]] = []
 
     def run(configure: Any, source: Any, _console: Console, options: demo.Options) -> None:

@@ -117,7 +117,7 @@ class Worker:
         until(lambda: "holdfast_recovery_seconds" in self.metrics(), "partitions recovered")
 
     def until_processed(self, records: int) -> None:
-        """Wait until so many input records have had their outcome and all examples are learned."""
+        """Wait until so many input records have had their outcome."""
 
         def done() -> bool:
             sums = self.metrics()

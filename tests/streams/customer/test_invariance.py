@@ -10,7 +10,7 @@ import pytest
 
 from schemas.codec import epoch_ms
 from schemas.events import Event
-from schemas.topics import CHURN_ALERTS, SEGMENT_CHANGES
+from schemas.topics import CHURN_ALERTS
 from streams.clock.merge import Merge
 from streams.config import DAY_MS, StreamConfig, TimeConfig
 from streams.customer.decision import Decision
@@ -21,7 +21,6 @@ from tests.streams.build import (
     Record,
     Shop,
     random_events,
-    recorded,
     rich_model,
     said_on,
     silence_model,
@@ -218,14 +217,3 @@ def test_both_topics_have_something_to_say() -> None:
 def test_200_random_splits_into_batches_say_the_same(seeds: range) -> None:
     for seed in seeds:
         assert fed(seed) == at_once(), f"seed {seed}"
-
-
-def test_records_of_one_input_do_not_depend_on_how_the_other_is_cut() -> None:
-    """The machine sees one sequence: the merge by event time of the two topics."""
-    events = random_events(3, customers=3)
-    one, other = Shop(model=rich_model()), Shop(model=rich_model())
-    one.apply(recorded(events))
-    for record in recorded(events):
-        other.apply([record])
-    assert one.said == other.said
-    assert said_on(SEGMENT_CHANGES, one.said)

@@ -16,7 +16,7 @@ from streams.config import (
 )
 from streams.customer.decision import Decision
 from streams.customer.machine import Outcome
-from streams.customer.state import decode_state, encode_state, facts
+from streams.customer.state import MOST_QUESTIONS, decode_state, encode_state, facts
 from streams.learning.served import Served
 from tests.streams.build import (
     MINUTE,
@@ -62,10 +62,27 @@ def test_what_is_due_for_a_customer_happens_before_their_own_record() -> None:
     shop.tell(order("c", 0), order("other", 0))
     shop.tell(order("c", 30.5))
     assert shop.machine.watermark.at_ms < at(30)
-    assert [(e.asked_at, e.label) for e in shop.examples("c")] == [(utc(at(0)), 1)]
+    assert shop.examples("c") == []  # answers wait: an order before day 30 would still be on time
     assert [c.event_time for c in shop.changes("c")[2:]] == [utc(at(30)), utc(at(30.5)), utc(at(30.5))]
     assert shop.examples("other") == []
     assert {change.event_time for change in shop.changes("other")} == {utc(at(0))}
+
+
+def test_an_order_on_time_is_an_answer_although_a_later_click_came_before_it() -> None:
+    shop = Shop(StreamConfig(time=TimeConfig(allowed_lateness_seconds=60.0)))
+    second = 1 / 86_400
+    outcomes = shop.tell(order("c", 0), click("c", 30 + 5 * second), order("c", 30 - second))
+    assert outcomes == [Outcome.APPLIED] * 3
+    shop.until(70)
+    assert next((e.asked_at, e.label) for e in shop.examples("c")) == (utc(at(0)), 0)
+
+
+def test_the_open_questions_of_one_customer_are_bounded() -> None:
+    shop = Shop(model=calm())
+    shop.tell(*(order("house", n / 10) for n in range(2 * MOST_QUESTIONS)))
+    assert len(shop.machine.states["house"].questions) == MOST_QUESTIONS
+    shop.until(60)
+    assert len(shop.examples("house")) >= MOST_QUESTIONS
 
 
 def test_a_record_at_the_moment_at_which_something_is_due_comes_first() -> None:
