@@ -18,8 +18,9 @@ from schemas.codec import WIRE_REASONS, utc
 from schemas.decisions import AlertState
 from schemas.learning import ModelSnapshot
 from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES, EXAMPLES, MODELS, SEGMENT_CHANGES
+from streams.customer.decision import Outcome
 from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT
-from streams.customer.machine import NO_SEGMENT, Outcome
+from streams.customer.machine import NO_SEGMENT
 from streams.customer.rfm import RFM_NAMES
 from streams.customer.state import CustomerState
 from streams.replay import Replay

@@ -52,6 +52,7 @@ def serve_metrics(settings: Settings) -> int:
 def run(app: HoldfastApp, loglevel: str) -> None:
     """Run a worker until SIGTERM or SIGINT; everything is sealed before it returns."""
     worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
+    worker.spinner = None  # it would write cursor codes into logs
     logging.getLogger("kafka").setLevel(logging.WARNING)
     try:
         worker.execute_from_commandline()

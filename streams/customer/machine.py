@@ -14,7 +14,6 @@ second half flows back into the first.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 
 from schemas.codec import utc
 from schemas.decisions import Evidence, ReviewCause, SegmentChange
@@ -33,7 +32,7 @@ from schemas.topics import CUSTOMER_SCORES, EXAMPLES, INPUTS, SEGMENT_CHANGES
 from streams.clock.timers import Timers
 from streams.clock.watermark import NEVER_MS, Watermark
 from streams.config import MINUTE_MS, SECOND_MS, StreamConfig, days_ms
-from streams.customer.decision import Decision
+from streams.customer.decision import Decision, Outcome
 from streams.customer.features import FEATURE_NAMES
 from streams.customer.history import (
     answer_questions,
@@ -64,20 +63,6 @@ from streams.learning.served import Served
 
 NO_SEGMENT = "none"
 """The RFM segment of a customer whose only order was cancelled."""
-
-
-class Outcome(Enum):
-    """What became of a record: each has exactly one."""
-
-    APPLIED = "applied"
-    LATE = "late"
-    """Applied as well, but behind the watermark: what was decided in between did not know of it."""
-    DUPLICATE = "duplicate"
-    """The same message again: nothing changed."""
-    REPEATED = "repeated"
-    """The same record again, after a restart: nothing changed."""
-    ANONYMOUS = "anonymous"
-    """It names no customer: it moved time only."""
 
 
 class CustomerMachine:

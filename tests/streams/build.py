@@ -30,9 +30,9 @@ from schemas.events import (
 from schemas.learning import Example, ModelSnapshot
 from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES, EXAMPLES, SEGMENT_CHANGES
 from streams.config import DAY_MS, SECOND_MS, StreamConfig
-from streams.customer.decision import Decision
+from streams.customer.decision import Decision, Outcome
 from streams.customer.features import FEATURE_NAMES
-from streams.customer.machine import CustomerMachine, Outcome
+from streams.customer.machine import CustomerMachine
 from streams.customer.state import RECENT_ORDERS
 from streams.learning.served import Served
 

@@ -10,7 +10,7 @@ from streams.config import (
     AlertConfig,
     StreamConfig,
 )
-from streams.customer.machine import Outcome
+from streams.customer.decision import Outcome
 from streams.learning.served import Served
 from tests.streams.build import (
     MINUTE,

@@ -14,8 +14,7 @@ from streams.config import (
     StreamConfig,
     TimeConfig,
 )
-from streams.customer.decision import Decision
-from streams.customer.machine import Outcome
+from streams.customer.decision import Decision, Outcome
 from streams.customer.state import MOST_QUESTIONS, decode_state, encode_state, facts
 from streams.learning.served import Served
 from tests.streams.build import (

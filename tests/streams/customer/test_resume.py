@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from streams.config import DAY_MS, ReviewConfig, StreamConfig
-from streams.customer.decision import Decision
-from streams.customer.machine import CustomerMachine, Outcome
+from streams.customer.decision import Decision, Outcome
+from streams.customer.machine import CustomerMachine
 from streams.customer.state import decode_state, encode_state
 from tests.streams.build import Record, Shop, random_events, recorded, rich_model, spoken
 
