@@ -182,6 +182,3 @@ def _wire(app: HoldfastApp, parts: list[Customers | Learner], feed: ModelFeed) -
 
     app.on_rebalance_complete.connect(taken_over, weak=False)
     app.before_stop = seal_all
-
-
-__all__ = ["EXIT_BUG", "HoldfastApp", "connection", "make_app", "transport"]

@@ -59,7 +59,7 @@ class Customers:
         await self._feed.ready.wait()
         new = sorted(partitions - self.rooms.keys())
         recovered = await asyncio.gather(*(self._recover(partition) for partition in new))
-        if consumer.app.consumer_generation_id != generation:
+        if not consumer.is_ours(generation):
             return  # another rebalance began meanwhile, and will call again
         for partition, state in zip(new, recovered, strict=True):
             self.rooms[partition] = Room(

@@ -30,7 +30,7 @@ from agents.transport import Consumer, OutputRecord, Producer
 from schemas.codec import WireError, decode_event, encode
 from schemas.decisions import ChurnAlert
 from schemas.events import Event
-from schemas.topics import CHANGELOG, INPUTS, TOPIC_BY_NAME, dead_letters_of
+from schemas.topics import CHANGELOG, INPUTS, TOPICS, dead_letters_of
 from streams.clock.merge import Merge
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
 from streams.customer.machine import CustomerMachine
@@ -82,6 +82,9 @@ class Room:
         self._inputs = tuple(settings.topic(name) for name in INPUTS)
         self._source_of = {name: source for source, name in enumerate(self._inputs)}
         self._changelog = settings.topic(CHANGELOG)
+        self._place_of = {
+            spec.name: (settings.topic(spec.name), partition if spec.per_customer else 0) for spec in TOPICS
+        }
         marker = recovered.marker
         # What was read so far, and what of it has been processed.
         self.read = [self._start(marker, name) for name in self._inputs]
@@ -141,7 +144,7 @@ class Room:
                 latest_ms = arrived.time_ms
             except WireError as error:
                 arrived = error
-            # A refused record goes through the merge too, right behind the one before it.
+            # A refused record goes through the merge too: it keeps its place among the offsets of its input.
             merge.push(source, latest_ms, (record, arrived))
 
     async def _process(self) -> None:
@@ -200,10 +203,8 @@ class Room:
 
     def _say(self) -> None:
         for topic, customer_id, payload in self.machine.take():
-            key = customer_id.encode()
             value = None if payload is None else encode(payload)
-            place = self.partition if TOPIC_BY_NAME[topic].per_customer else 0
-            self._put(self._settings.topic(topic), place, (key, value, []))
+            self._put(*self._place_of[topic], (customer_id.encode(), value, []))
             metrics.DECISIONS.labels(topic).inc()
             if isinstance(payload, ChurnAlert):
                 metrics.ALERTS.labels(payload.state, payload.cause).inc()
