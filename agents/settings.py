@@ -33,6 +33,7 @@ from streams.config import (
 
 DEFAULT_FILE = Path("holdfast.toml")
 ENVIRONMENT_PREFIX = "HOLDFAST_"
+_NO_SETTING = "HOLDFAST_TEST_"  # variables for the tests of this project, such as HOLDFAST_TEST_BROKER
 
 _BROKERS = (
     r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}(,(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})*$"
@@ -321,7 +322,7 @@ def _given(
     if path is not None or DEFAULT_FILE.exists():
         yield from _from_file(path or DEFAULT_FILE)
     for variable, text in environ.items():
-        if variable.startswith(ENVIRONMENT_PREFIX):
+        if variable.startswith(ENVIRONMENT_PREFIX) and not variable.startswith(_NO_SETTING):
             if variable not in _VARIABLES:
                 raise SettingsError(f"there is no setting {variable}{_nearest(variable, _VARIABLES)}")
             yield _Given(_VARIABLES[variable], text, variable, text=True)

@@ -159,13 +159,17 @@ def test_prometheus_asks_the_worker_at_the_port_that_it_publishes() -> None:
     assert job["metrics_path"] == "/metrics"
 
 
-def test_ci_runs_the_checks_and_then_the_tests() -> None:
+def test_ci_runs_the_checks_and_then_the_tests_on_both_brokers() -> None:
     script = ROOT / ".ci/run"
     lines = script.read_text(encoding="utf-8").splitlines()
     assert os.access(script, os.X_OK)
     assert lines[0] == "#!/usr/bin/env bash"
     assert "set -euo pipefail" in lines
-    assert [line for line in lines if line.startswith("make ")] == ["make check", "make test"]
+    assert [line for line in lines if line.startswith("make ")] == [
+        "make check",
+        "make test",
+        "make test-kafka",
+    ]
 
 
 def test_make_help_lists_every_target() -> None:

@@ -1,4 +1,4 @@
-"""A broker for the tests that need one: in memory, one for each module, topics of their own for each test."""
+"""Settings that lead to the broker of the tests, with topics of their own for each test, or to none."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def embedded_broker() -> Iterator[EmbeddedBroker]:
+    """An embedded broker, whatever else the tests run against."""
     with EmbeddedBroker() as broker:
         yield broker
 
 
-@pytest.fixture(scope="module")
-def broker(embedded_broker: EmbeddedBroker) -> str:
+@pytest.fixture
+def broker(live_broker: dict[str, object]) -> str:
     """Where the broker answers, as host:port."""
-    return embedded_broker.bootstrap
+    return str(live_broker["kafka.bootstrap"])
 
 
 @pytest.fixture
-def broker_settings(embedded_broker: EmbeddedBroker) -> Settings:
+def broker_settings(live_broker: dict[str, object]) -> Settings:
     """Settings for the broker with a topic prefix that no other test has."""
-    overrides = embedded_broker.settings_overrides() | {"topics.prefix": f"t{next(_numbers)}."}
+    overrides = live_broker | {"topics.prefix": f"t{os.getpid()}-{next(_numbers)}."}
     return load(Path(os.devnull), {}, overrides)
 
 
