@@ -12,7 +12,8 @@ from agents.cluster import LayoutError, create_missing
 from agents.errors import OperatorError
 from agents.metrics import CUSTOMERS, WATERMARK, drop_partition
 from agents.model_file import read_model
-from agents.settings import Settings, WebSettings
+from agents.sections import WebSettings
+from agents.settings import Settings
 from agents.worker import prepare, serve_metrics, start
 from schemas.codec import encode
 from streams.config import StreamConfig
