@@ -16,7 +16,8 @@ RUN python -m venv /opt/holdfast \
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/holdfast /opt/holdfast
-RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/holdfast holdfast
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/holdfast holdfast \
+    && install --directory --owner=holdfast --mode=700 /var/lib/holdfast/data
 USER holdfast
 WORKDIR /var/lib/holdfast
 ENV PATH=/opt/holdfast/bin:$PATH \

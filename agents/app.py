@@ -14,19 +14,26 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 import faust
 from faust.types import TP
 
-from agents import transport
 from agents.customers import Customers
 from agents.errors import OperatorError
 from agents.models import ModelFeed
+from agents.session import Session
 from agents.settings import Settings
-from agents.transport import SCHEME, Consumer, Producer, RawBatches
+from agents.transport import (
+    MAX_BATCH_BYTES,
+    MAX_REQUEST_BYTES,
+    SCHEME,
+    Consumer,
+    Producer,
+    RawBatches,
+)
 from schemas.topics import MODELS
 from streams.learning.served import Served
 
@@ -83,8 +90,6 @@ def connection(settings: Settings) -> dict[str, Any]:
         "bootstrap_servers": kafka.bootstrap,
         "client_id": kafka.client_id,
         "request_timeout_ms": int(kafka.request_timeout_seconds * 1000),
-        "max_partition_fetch_bytes": 8 * 1024 * 1024,
-        "fetch_max_wait_ms": transport.FETCH_MAX_WAIT_MS,
     }
 
 
@@ -115,26 +120,27 @@ def make_app(settings: Settings, frozen: Served | None = None) -> HoldfastApp:
         broker_commit_interval=settings.worker.epoch_seconds,
         broker_max_poll_records=kafka.fetch_max_records,
         consumer_auto_offset_reset="earliest",
-        producer_max_batch_size=512 * 1024,
-        producer_max_request_size=4 * 1024 * 1024,
+        producer_max_batch_size=MAX_BATCH_BYTES,
+        producer_max_request_size=MAX_REQUEST_BYTES,
         stream_buffer_maxsize=8,
         web_enabled=False,
     )
     app.idempotent_producer = kafka.idempotent_producer
     reach = connection(settings)
+    session = Session(kafka.session_timeout_seconds)
     feed = ModelFeed(settings.topic(MODELS), reach, settings.streams, frozen)
     parts: list[Customers | Learner] = []
     if "customers" in settings.worker.agents:
-        customers = Customers(settings, reach, feed)
+        customers = Customers(settings, reach, feed, session)
         parts.append(customers)
         _agent(app, "customers", customers.inputs, customers)
     if "learner" in settings.worker.agents:
         from agents.learner import Learner  # brings River and SciPy: seconds and memory for who learns only
 
-        learner = Learner(settings, reach)
+        learner = Learner(settings, reach, session)
         parts.append(learner)
         _agent(app, "learner", (learner.topic,), learner)
-    _wire(app, parts, feed)
+    _wire(app, parts, (feed.run, session.run))
     return app
 
 
@@ -148,7 +154,9 @@ def _agent(app: HoldfastApp, name: str, topics: tuple[str, ...], part: Customers
     app.agent(channel, name=name, concurrency=1)(consume)
 
 
-def _wire(app: HoldfastApp, parts: list[Customers | Learner], feed: ModelFeed) -> None:
+def _wire(
+    app: HoldfastApp, parts: list[Customers | Learner], beside: Iterable[Callable[[], Awaitable[None]]]
+) -> None:
     """Connect rebalances, the clock and the end to the agents."""
     background: list[asyncio.Task[None]] = []
 
@@ -161,7 +169,8 @@ def _wire(app: HoldfastApp, parts: list[Customers | Learner], feed: ModelFeed) -
     async def taken_over(*_: Any, **__: Any) -> None:
         if not background:
             # Not Faust's own tasks: those begin only when the first recovery is over.
-            background.extend(asyncio.create_task(guarded(work)) for work in (feed.run(), tick()))
+            works = [*(work() for work in beside), tick()]
+            background.extend(asyncio.create_task(guarded(work)) for work in works)
         consumer = cast(Consumer, app.consumer)
         consumer.before_revocation = handed_over
         tps = {TP(tp.topic, tp.partition) for tp in consumer.assignment()}

@@ -95,6 +95,7 @@ class EmbeddedBroker:
         return {
             "kafka.bootstrap": self.bootstrap,
             "kafka.idempotent_producer": False,
+            "kafka.transactions": False,
             "kafka.session_timeout_seconds": 6.0,
             "kafka.rebalance_timeout_seconds": 4.0,
             "topics.replication": 1,

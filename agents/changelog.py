@@ -2,9 +2,9 @@
 
 Each epoch writes the states that it changed and then, once those are acknowledged, the marker under a
 reserved key: where the inputs stood, the watermark, the model in force, and a sequence number. The
-topic is compacted, so what is left is the latest state of each customer and the latest marker. A
-state newer than the marker, from an epoch that died half-way, does no harm: it knows by offset which
-records it has applied.
+topic is compacted, so what is left is the latest state of each customer and the latest marker. Where
+the broker has no transactions (`agents.ledger`), a state newer than the marker, from an epoch that died
+half-way, does no harm: it knows by offset which records it has applied.
 
 Values travel with nothing but their own version; a program that does not know the version stops.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from agents.transport import OutputRecord
+from agents.transport import FETCHING, OutputRecord
 from schemas.learning import ModelSnapshot
 from streams.customer.state import CustomerState, decode_state, encode_state
 
@@ -41,6 +41,8 @@ class Marker(msgspec.Struct, array_like=True):
         Where event time stood.
     model
         What is served after it.
+    customers
+        How many there are: a changelog with fewer has lost some.
     """
 
     version: int
@@ -48,6 +50,7 @@ class Marker(msgspec.Struct, array_like=True):
     offsets: dict[str, int]
     watermark_ms: int
     model: ModelSnapshot
+    customers: int = 0
 
 
 class Recovered(msgspec.Struct):
@@ -118,7 +121,13 @@ async def read_latest(
         When the end is not reached and nothing comes any more.
     """
     tp = TopicPartition(topic, partition)
-    consumer = AIOKafkaConsumer(**connection, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        **connection,
+        **FETCHING,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
     await consumer.start()
     try:
         consumer.assign([tp])
@@ -134,7 +143,7 @@ async def read_latest(
                 else:
                     latest[record.key] = record.value
             # The end comes from a fetch: some brokers count a last batch as one record when asked for it.
-            end = consumer.highwater(tp) if end is None else end
+            end = _end(consumer, tp) if end is None else end
         return latest
     finally:
         await consumer.stop()
@@ -146,5 +155,12 @@ async def _next_records(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int
         got = await consumer.getmany(tp, timeout_ms=100)
         if records := got.get(tp):
             return list(records)
-        if consumer.highwater(tp) is not None and (end is None or await consumer.position(tp) >= end):
+        if _end(consumer, tp) is not None and (end is None or await consumer.position(tp) >= end):
             return []
+
+
+def _end(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int | None:
+    """Find the end from the last answer to a fetch: behind it are only transactions that may yet fail."""
+    stable: int | None = consumer.last_stable_offset(tp)
+    high: int | None = consumer.highwater(tp)
+    return high if stable is None or stable < 0 else stable

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from faust.types import TP
@@ -18,7 +19,9 @@ from agents import metrics
 from agents.changelog import Recovered, decode, read_latest
 from agents.epochs import Room
 from agents.errors import OperatorError
+from agents.ledger import Ledger, make_ledger
 from agents.models import ModelFeed
+from agents.session import Session
 from agents.settings import Settings
 from agents.transport import Consumer, Producer
 from schemas.topics import CHANGELOG, INPUTS
@@ -37,14 +40,19 @@ class Customers:
         What aiokafka needs to reach the cluster.
     feed
         Where models come from.
+    session
+        Knows when this process has stood still.
     """
 
-    def __init__(self, settings: Settings, connection: dict[str, Any], feed: ModelFeed) -> None:
+    def __init__(
+        self, settings: Settings, connection: dict[str, Any], feed: ModelFeed, session: Session
+    ) -> None:
         self.inputs = tuple(settings.topic(name) for name in INPUTS)
         self.rooms: dict[int, Room] = {}
         self._settings = settings
         self._connection = connection
         self._feed = feed
+        self._session = session
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Recover a room for each partition held, and say where it begins."""
@@ -55,13 +63,18 @@ class Customers:
                 f"the group assigns {' and '.join(self.inputs)} to different workers; "
                 "do both topics have the same number of partitions?"
             )
-        self.rooms = {number: room for number, room in self.rooms.items() if room.generation == generation}
+        await self._let_go(n for n, room in self.rooms.items() if room.generation != generation)
         await self._feed.ready.wait()
         new = sorted(partitions - self.rooms.keys())
-        recovered = await asyncio.gather(*(self._recover(partition) for partition in new))
+        topic = self._settings.topic(CHANGELOG)
+        ledgers = [
+            make_ledger(self._settings, self._connection, producer, topic, partition) for partition in new
+        ]
+        recovered = await asyncio.gather(*map(self._take_over, new, ledgers))
         if not consumer.is_ours(generation):
+            await asyncio.gather(*(ledger.close() for ledger in ledgers))
             return  # another rebalance began meanwhile, and will call again
-        for partition, state in zip(new, recovered, strict=True):
+        for partition, ledger, state in zip(new, ledgers, recovered, strict=True):
             self.rooms[partition] = Room(
                 self._settings,
                 partition,
@@ -69,6 +82,8 @@ class Customers:
                 state,
                 consumer=consumer,
                 producer=producer,
+                ledger=ledger,
+                session=self._session,
                 feed=self._feed,
             )
         for room in self.rooms.values():
@@ -77,6 +92,10 @@ class Customers:
                 consumer.starts[tp] = offset
                 if room.sequence:  # sealed by a worker that may have died before it committed
                     consumer.sealed[tp] = offset
+
+    async def _take_over(self, partition: int, ledger: Ledger) -> Recovered:
+        await ledger.open()  # first: what is read is then all that there will be
+        return await self._recover(partition)
 
     async def _recover(self, partition: int) -> Recovered:
         started = time.monotonic()
@@ -88,11 +107,14 @@ class Customers:
 
     async def revoked(self, tps: set[TP]) -> None:
         """Seal and drop the rooms of partitions that go."""
-        going = {tp.partition for tp in tps if tp.topic in self.inputs} & self.rooms.keys()
-        rooms = [self.rooms.pop(partition) for partition in going]
+        await self._let_go({tp.partition for tp in tps if tp.topic in self.inputs} & self.rooms.keys())
+
+    async def _let_go(self, partitions: Iterable[int]) -> None:
+        rooms = [self.rooms.pop(partition) for partition in list(partitions)]
         await asyncio.gather(*(room.seal() for room in rooms))
-        for partition in going:
-            metrics.drop_partition(partition)
+        for room in rooms:
+            await room.ledger.close()
+            metrics.drop_partition(room.partition)
 
     async def feed(self, message: Any) -> None:
         """Hand a fetched batch to its room."""

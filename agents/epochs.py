@@ -3,9 +3,12 @@
 A room owns one partition number of both inputs. Records are decoded as they arrive and merged by event
 time; a record that breaks the contract keeps its place in that order, so that "everything up to this
 offset is done" has one meaning. About once a second the epoch is sealed, in this order and no other:
-outputs acknowledged, changed states written and acknowledged, the marker written and acknowledged, and
-only then may offsets be committed. Whatever happens in between, a restart finds the last marker and
-goes on from there.
+outputs acknowledged, changed states and the marker durable (`agents.ledger`), and only then may offsets
+be committed. Whatever happens in between, a restart finds the last marker and goes on from there.
+
+A room may find that its partition is no longer its own: the group has moved on, or a successor has taken
+the ledger. Then it says nothing and writes nothing from there on. If the process has stood still for
+longer than its session lasts, it cannot know, and ends.
 
 A new model is adopted only here, between epochs, and the marker carries it. After a restart, the records
 that the worker before us may have processed already, an epoch's worth at most, are processed with the
@@ -24,13 +27,15 @@ from faust.types import TP
 from agents import metrics
 from agents.changelog import MARKER_VERSION, Marker, Recovered, marker_record, state_records
 from agents.dead_letters import dead_letter
+from agents.ledger import Fenced, Ledger
 from agents.models import ModelFeed
+from agents.session import Session
 from agents.settings import Settings
 from agents.transport import Consumer, OutputRecord, Producer
 from schemas.codec import WireError, decode_event, encode
 from schemas.decisions import ChurnAlert
 from schemas.events import Event
-from schemas.topics import CHANGELOG, INPUTS, TOPICS, dead_letters_of
+from schemas.topics import INPUTS, TOPICS, dead_letters_of
 from streams.clock.merge import Merge
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
 from streams.customer.machine import CustomerMachine
@@ -58,6 +63,8 @@ class Room:
         Of the consumer group when the partition was taken over; records of another are stale.
     recovered
         What the changelog held.
+    ledger
+        Where state is written; it was opened before the changelog was read.
     """
 
     def __init__(
@@ -69,19 +76,23 @@ class Room:
         *,
         consumer: Consumer,
         producer: Producer,
+        ledger: Ledger,
+        session: Session,
         feed: ModelFeed,
     ) -> None:
         self.partition = partition
         self.generation = generation
         self.lock = asyncio.Lock()
-        self.closing = False
+        self.closing = False  # takes no more records
+        self.lost = False  # and may not seal those that it has
         self._settings = settings
         self._consumer = consumer
         self._producer = producer
+        self.ledger = ledger
+        self._session = session
         self._feed = feed
         self._inputs = tuple(settings.topic(name) for name in INPUTS)
         self._source_of = {name: source for source, name in enumerate(self._inputs)}
-        self._changelog = settings.topic(CHANGELOG)
         self._place_of = {
             spec.name: (settings.topic(spec.name), partition if spec.per_customer else 0) for spec in TOPICS
         }
@@ -214,8 +225,20 @@ class Room:
 
     async def _send(self) -> None:
         out, self._out = self._out, {}
-        for (topic, partition), records in out.items():
-            self._unacknowledged += await self._producer.send_records(topic, partition, records)
+        if out and self._is_ours():
+            for (topic, partition), records in out.items():
+                self._unacknowledged += await self._producer.send_records(topic, partition, records)
+
+    def _is_ours(self) -> bool:
+        """Tell whether we may still speak for the partition; nothing is said or written once we may not."""
+        self._session.check()
+        if not self.lost and not self._consumer.is_ours(self.generation):
+            self._lose()
+        return not self.lost
+
+    def _lose(self) -> None:
+        """Take no more records: another worker goes on, and the rebalance that tells us is on its way."""
+        self.closing = self.lost = True
 
     # Time and epochs
 
@@ -248,8 +271,6 @@ class Room:
         """Seal the epoch now, and take no more records: the partition is about to be handed over."""
         self.closing = True
         async with self.lock:
-            if not self._consumer.is_ours(self.generation):
-                return  # lost, not handed over: another worker may have written since
             self._say()
             await self._send()
             await self._seal()
@@ -260,33 +281,43 @@ class Room:
         moved_ms = machine.watermark.at_ms - self._marked_ms
         if not (self._since_seal or machine.dirty or self._unacknowledged or moved_ms >= MINUTE_MS):
             return
-        if not self._consumer.is_ours(self.generation):
-            self.closing = True  # the rebalance that tells us is on its way
+        if not self._is_ours():
             return
-        waits, self._unacknowledged = self._unacknowledged, []
-        await asyncio.gather(*waits)
+        await self._settle_outputs()
         dirty, machine.dirty = machine.dirty, {}
         states = state_records([(c, machine.states[c]) for c in dirty if c in machine.states])
-        await self._write(states)
-        if self._may_adopt():
-            machine.adopt(self._feed.latest)
-        self.sequence += 1
-        marker = Marker(
-            version=MARKER_VERSION,
-            sequence=self.sequence,
-            offsets=dict(zip(self._inputs, self.done, strict=True)),
-            watermark_ms=machine.watermark.at_ms,
-            model=machine.model.snapshot,
-        )
+        erased = state_records([(c, None) for c in dirty if c not in machine.states])
+        try:
+            await self.ledger.append(states)
+            if self._may_adopt():
+                machine.adopt(self._feed.latest)
+            marker = self._marker()
+            await self.ledger.commit(marker_record(marker), erased)
+        except Fenced:
+            self._lose()
+            return
+        self.sequence = marker.sequence
         self._marked_ms = marker.watermark_ms
-        await self._write([marker_record(marker)])
-        # Behind the marker: were they before it, a crash in between would bring back customers without
-        # their history and count their last records again. One that stays is forgotten again by its timer.
-        await self._write(state_records([(c, None) for c in dirty if c not in machine.states]))
         for topic, offset in marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
         self._since_seal = 0
         self._measure(states)
+
+    async def _settle_outputs(self) -> None:
+        """Wait until everything said so far is acknowledged."""
+        waits, self._unacknowledged = self._unacknowledged, []
+        await asyncio.gather(*waits)
+
+    def _marker(self) -> Marker:
+        machine = self.machine
+        return Marker(
+            version=MARKER_VERSION,
+            sequence=self.sequence + 1,
+            offsets=dict(zip(self._inputs, self.done, strict=True)),
+            watermark_ms=machine.watermark.at_ms,
+            model=machine.model.snapshot,
+            customers=len(machine.states),
+        )
 
     def _may_adopt(self) -> bool:
         """Tell whether everything that may be a repetition has been repeated."""
@@ -296,10 +327,6 @@ class Room:
     def _at_end(self) -> bool:
         tps = (TP(topic, self.partition) for topic in self._inputs)
         return all(self._consumer.at_end(tp, done) for tp, done in zip(tps, self.done, strict=True))
-
-    async def _write(self, records: list[OutputRecord]) -> None:
-        if records:
-            await asyncio.gather(*await self._producer.send_records(self._changelog, self.partition, records))
 
     def _measure(self, states: list[OutputRecord]) -> None:
         label = str(self.partition)

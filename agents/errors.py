@@ -8,6 +8,9 @@ turned into a message.
 
 from __future__ import annotations
 
+EXIT_TRY_AGAIN = 75
+"""Exit code of trouble that passes by itself: start again later (sysexits' EX_TEMPFAIL)."""
+
 
 class OperatorError(Exception):
     """Something that the person who runs the command can put right.

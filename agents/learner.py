@@ -1,9 +1,9 @@
 """The learner agent: the edge of `streams.learning.machine`.
 
 It reads examples in the order of their log, learns, and seals about once a second: the model first, then
-the checkpoint with the offset that it stands for, each acknowledged, and only then may the offset be
+the checkpoint with the offset that it stands for, each durable, and only then may the offset be
 committed. A restart takes the latest checkpoint and reads on from its offset, so the learner that goes
-on is the learner that stopped.
+on is the learner that stopped. The checkpoint is signed, and read only when the signature is right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from faust.types import TP
 from agents import metrics
 from agents.changelog import read_latest
 from agents.dead_letters import dead_letter
+from agents.ledger import Fenced, Ledger, make_ledger
+from agents.session import Session
 from agents.settings import Settings
+from agents.signing import BadSignature, sign, signing_key, verified
 from agents.transport import Consumer, OutputRecord, Producer
 from schemas.codec import WireError, encode
 from schemas.learning import Example
@@ -56,14 +59,20 @@ class Learner:
         The whole settings.
     connection
         What aiokafka needs to reach the cluster.
+    session
+        Knows when this process has stood still.
     """
 
-    def __init__(self, settings: Settings, connection: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, connection: dict[str, Any], session: Session) -> None:
         self.topic = settings.topic(EXAMPLES)
         self.machine: LearnerMachine | None = None
         self._tp = TP(self.topic, 0)
         self._settings = settings
         self._connection = connection
+        self._session = session
+        self._checkpoints = settings.topic(LEARNER_CHECKPOINT)
+        self._key = signing_key(settings)
+        self._ledger: Ledger | None = None
         self._lock = asyncio.Lock()
         self._generation = -1
         self._next = 0
@@ -81,19 +90,29 @@ class Learner:
             self.machine = None
             return
         self._consumer, self._producer = consumer, producer
-        latest = await read_latest(self._settings.topic(LEARNER_CHECKPOINT), 0, self._connection)
+        ledger = make_ledger(self._settings, self._connection, producer, self._checkpoints, 0)
+        await ledger.open()  # first: what is read is then all that there will be
+        latest = await read_latest(self._checkpoints, 0, self._connection)
         if not consumer.is_ours(generation):
+            await ledger.close()
             return  # another rebalance began meanwhile, and will call again
-        value = latest.get(CHECKPOINT_KEY)
-        if value is None:
-            self.machine, self._next = LearnerMachine(self._settings.streams), 0
-        else:
-            sealed = _decoder.decode(value)
-            self.machine = LearnerMachine.restore(self._settings.streams, sealed.checkpoint)
-            self._next = sealed.offset
+        self._ledger = ledger
+        self.machine, self._next = self._restored(latest.get(CHECKPOINT_KEY))
         self._sealed_next, self._published = self._next, -1
         consumer.starts[self._tp] = self._next
         log.info("learner goes on after %d examples", self.machine.n_learned)
+
+    def _restored(self, value: bytes | None) -> tuple[LearnerMachine, int]:
+        if value is None:
+            return LearnerMachine(self._settings.streams), 0
+        try:
+            sealed = _decoder.decode(verified(value, self._key))
+        except BadSignature as error:
+            raise BadSignature(
+                f"the learner's checkpoint on {self._checkpoints} is {error.message}; give all workers the "
+                "same worker.signing_key_file, or delete that topic to learn anew from the examples"
+            ) from None
+        return LearnerMachine.restore(self._settings.streams, sealed.checkpoint), sealed.offset
 
     async def revoked(self, tps: set[TP]) -> None:
         """Seal and let go when the examples go to another worker."""
@@ -101,6 +120,8 @@ class Learner:
             async with self._lock:
                 await self._seal(self.machine)
                 self.machine = None
+                if self._ledger is not None:
+                    await self._ledger.close()
 
     async def feed(self, message: Any) -> None:
         """Learn a fetched batch."""
@@ -138,7 +159,8 @@ class Learner:
         self._sealed_at = time.monotonic()
         if self._next == self._sealed_next and self._published == machine.n_learned:
             return
-        if self._consumer is None or not self._consumer.is_ours(self._generation):
+        self._session.check()
+        if self._consumer is None or self._ledger is None or not self._consumer.is_ours(self._generation):
             return  # lost, not handed over: another worker may have written since
         dead, self._dead = self._dead, []
         await self._write(dead_letters_of(self.topic), dead)
@@ -150,7 +172,11 @@ class Learner:
             for measure, value in snapshot.metrics.items():
                 metrics.QUALITY.labels(measure).set(value)
         sealed = _encoder.encode(Sealed(self._next, machine.checkpoint()))
-        await self._write(self._settings.topic(LEARNER_CHECKPOINT), [(CHECKPOINT_KEY, sealed, [])])
+        try:
+            await self._ledger.commit((CHECKPOINT_KEY, sign(sealed, self._key), []), [])
+        except Fenced:
+            self.machine = None  # another learner goes on
+            return
         self._sealed_next = self._next
         self._consumer.sealed[self._tp] = self._next
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from agents.transport import FETCHING
 from schemas.learning import ModelSnapshot
 from streams.config import StreamConfig
 from streams.learning.served import Served, untrained
@@ -54,7 +55,7 @@ class ModelFeed:
             return
         tp = TopicPartition(self._topic, 0)
         consumer = AIOKafkaConsumer(
-            **self._connection, enable_auto_commit=False, auto_offset_reset="earliest"
+            **self._connection, **FETCHING, enable_auto_commit=False, auto_offset_reset="earliest"
         )
         await consumer.start()
         try:

@@ -47,6 +47,13 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "as the embedded one does."
         ),
     ] = True
+    transactions: Annotated[
+        bool,
+        Meta(
+            description="Each epoch is a transaction, and a worker that lost a partition cannot write to it. "
+            "Off for brokers without transactions, as the embedded one."
+        ),
+    ] = True
     session_timeout_seconds: Annotated[
         Seconds, Meta(description="A worker that is silent for so long loses its partitions.")
     ] = 30.0
@@ -105,6 +112,21 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch_max_records: Annotated[
         int, Meta(ge=1, description="An epoch ends early after so many records of a partition.")
     ] = 50_000
+    data_folder: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            extra={"rule": "a folder"},
+            description="What a worker keeps on its own disk: a signing key, where none is named.",
+        ),
+    ] = ".holdfast"
+    signing_key_file: Annotated[
+        str,
+        Meta(
+            description="Holds the key that signs the learner's checkpoint, the same for all workers. "
+            "Empty: one is made in the data folder."
+        ),
+    ] = ""
 
 
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,6 +28,12 @@ SCHEME = "holdfast"
 FETCH_MAX_WAIT_MS = 100
 """How long a broker may hold a fetch that finds nothing."""
 
+FETCHING = {"max_partition_fetch_bytes": 8 * 1024 * 1024, "fetch_max_wait_ms": FETCH_MAX_WAIT_MS}
+"""How the consumers that we make ourselves fetch."""
+
+MAX_BATCH_BYTES = 512 * 1024
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
 OutputRecord = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """Key, value, headers."""
 
@@ -205,18 +211,35 @@ class Producer(base.Producer):
         list of awaitables
             One a batch; each is done when the broker has acknowledged it, or raises.
         """
-        producer = self._ensure_producer()
-        waits: list[Awaitable[Any]] = []
-        batch = producer.create_batch()
-        for key, value, headers in records:
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                waits.append(await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-                if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                    raise ValueError(f"a record for {topic} is larger than a whole batch may be")
-        if batch.record_count():
+        return await send_in_batches(self._ensure_producer(), topic, partition, records)
+
+
+async def send_in_batches(
+    producer: Any, topic: str, partition: int, records: Iterable[OutputRecord]
+) -> list[Awaitable[Any]]:
+    """Hand records to an aiokafka producer, in order, in as few batches as they fit into.
+
+    Returns
+    -------
+    list of awaitables
+        One a batch; each is done when the broker has acknowledged it, or raises.
+
+    Raises
+    ------
+    ValueError
+        When one record is larger than a batch may be.
+    """
+    waits: list[Awaitable[Any]] = []
+    batch = producer.create_batch()
+    for key, value, headers in records:
+        if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
             waits.append(await producer.send_batch(batch, topic, partition=partition))
-        return waits
+            batch = producer.create_batch()
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                raise ValueError(f"a record for {topic} is larger than a whole batch may be")
+    if batch.record_count():
+        waits.append(await producer.send_batch(batch, topic, partition=partition))
+    return waits
 
 
 class Transport(base.Transport):

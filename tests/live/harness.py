@@ -42,7 +42,8 @@ _QUICK: dict[str, object] = {
 def own_settings(broker: dict[str, object], **given: object) -> Settings:
     """Settings with topics and a group that no other test has; `a__b=1` stands for a.b."""
     name = f"live{os.getpid()}-{next(_names)}"
-    own = {"topics.prefix": f"{name}.", "kafka.group": name, "web.port": 0}
+    folder = tempfile.mkdtemp(prefix="holdfast-test-")  # what workers of one shop share
+    own = {"topics.prefix": f"{name}.", "kafka.group": name, "web.port": 0, "worker.data_folder": folder}
     chosen = {key.replace("__", "."): value for key, value in given.items()}
     return load(Path(os.devnull), {}, broker | own | _QUICK | chosen)
 
@@ -138,7 +139,12 @@ class Message(NamedTuple):
 def read_topic(settings: Settings, name: str) -> list[Message]:
     """Read a topic from its beginning to its end."""
     topic = settings.topic(name)
-    consumer = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, group_id=None, check_crcs=False)
+    consumer = KafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap,
+        group_id=None,
+        check_crcs=False,
+        isolation_level="read_committed",  # an epoch that was rolled back is none
+    )
     try:
         partitions = consumer.partitions_for_topic(topic) or set()
         places = [TopicPartition(topic, number) for number in sorted(partitions)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from agents.cluster import create_missing
+from agents.errors import EXIT_TRY_AGAIN
 from schemas.codec import WIRE_REASONS, WireError, decode_event, encode
 from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
 from schemas.learning import Example
@@ -157,3 +159,35 @@ def test_two_workers_share_the_partitions_and_hand_them_over(live_broker: dict[s
     states = {c: s for replay in replays for c, s in replay.machine.states.items()}
     kept = {c: s for part in recovered(settings).values() for c, s in part.states.items()}
     assert {c: facts(s) for c, s in kept.items()} == {c: facts(s) for c, s in states.items()}
+
+
+def test_a_worker_that_wakes_after_its_session_writes_nothing_and_ends(
+    live_broker: dict[str, object], tmp_path: Path
+) -> None:
+    messages = small_cdnow()
+    half = len(messages) // 2
+    settings = own_settings(
+        live_broker, topics__partitions=2, worker__agents="customers", reviews__horizon_days=28
+    )
+    frozen = tmp_path / "models.jsonl"
+    model = trained(messages, settings.streams)
+    frozen.write_bytes(encode(model))
+    create_missing(settings)
+    deliver(settings, messages[:half])
+    with Worker(settings, model=frozen) as zombie:
+        until(lambda: zombie.metrics().get("holdfast_records_total", 0) > half / 4, "work")
+        zombie.process.send_signal(signal.SIGSTOP)  # in the middle of it
+        deliver(settings, messages[half:])
+        with Worker(settings, model=frozen) as owner:
+            until(lambda: sum(committed(settings).values()) >= len(messages), "all committed by the other")
+            zombie.process.send_signal(signal.SIGCONT)
+            assert zombie.process.wait(timeout=20) == EXIT_TRY_AGAIN, zombie.said()
+            assert "stood still" in zombie.said()
+            assert owner.stop() == 0, owner.said()
+    replays, decisions = replay_partitions(settings, messages, 2, model=model)
+    states = {c: s for replay in replays for c, s in replay.machine.states.items()}
+    kept = {c: s for part in recovered(settings).values() for c, s in part.states.items()}
+    assert {c: facts(s) for c, s in kept.items()} == {c: facts(s) for c, s in states.items()}
+    published = {str(plain(p)) for p in payloads(settings, CHURN_ALERTS, ChurnAlert)}
+    assert published == {str(plain(d.payload)) for d in decisions if isinstance(d.payload, ChurnAlert)}
+    assert sum(committed(settings).values()) == len(messages)
