@@ -146,27 +146,36 @@ def test_with_learning_on_every_published_risk_can_be_recomputed_to_the_last_bit
         assert (alert.customer_id, alert.event_time, alert.risk, alert.model_version) in scored
 
 
-def test_what_the_learner_publishes_follows_from_its_log_alone(live_broker: dict[str, object]) -> None:
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+def test_what_the_learner_publishes_follows_from_its_log_alone(
+    live_broker: dict[str, object], end: str
+) -> None:
     from streams.learning.machine import LearnerMachine
 
     messages = small_cdnow()
     settings = own_settings(live_broker, topics__partitions=2, reviews__horizon_days=28)
     create_missing(settings)
-    deliver(settings, messages)
-    learned = 0.0
-    for _ in range(2):  # the second worker goes on from the first one's checkpoint
-        with Worker(settings) as worker:
-            worker.until_ready()
-            until(lambda w=worker: w.metrics().get("holdfast_learned_examples_total", 0.0) > 100, "learned")
-            learned += worker.metrics()["holdfast_learned_examples_total"]
-            assert worker.stop() == 0, worker.said()
+    half = len(messages) // 2
+    deliver(settings, messages[:half])
+    with Worker(settings) as first:
+        until(lambda: first.metrics().get("holdfast_learned_examples_total", 0.0) > 100, "learned")
+        if end == "killed":
+            first.process.kill()
+            first.process.wait()
+        else:
+            assert first.stop() == 0, first.said()
+    examples = len(payloads(settings, EXAMPLES, Example))
+    deliver(settings, messages[half:])
+    with Worker(settings) as second:  # goes on from the first one's checkpoint
+        until(lambda: len(payloads(settings, EXAMPLES, Example)) > examples + 100, "more to learn from")
+        assert second.stop() == 0, second.said()
     machine = LearnerMachine(settings.streams)
     models = {0: machine.snapshot()}
     for example in payloads(settings, EXAMPLES, Example):
         machine.learn(example)
         models[machine.n_learned] = machine.snapshot()
     published = payloads(settings, MODELS, ModelSnapshot)
-    assert max(snapshot.n_learned for snapshot in published) >= learned
+    assert max(snapshot.n_learned for snapshot in published) > examples
     for snapshot in published:
         assert msgspec.to_builtins(snapshot) == msgspec.to_builtins(models[snapshot.n_learned])
     assert all(epoch_ms(e.matured_at) > epoch_ms(e.asked_at) for e in payloads(settings, EXAMPLES, Example))
