@@ -64,6 +64,9 @@ from streams.learning.served import Served
 NO_SEGMENT = "none"
 """The RFM segment of a customer whose only order was cancelled."""
 
+# Members of an enum are slow to look up in Python 3.11, and every record has an outcome.
+_APPLIED, _LATE = Outcome.APPLIED, Outcome.LATE
+
 
 class CustomerMachine:
     """All customers of one partition.
@@ -114,7 +117,6 @@ class CustomerMachine:
         self._horizon_ms = days_ms(config.reviews.horizon_days)
         self._forget_ms = days_ms(config.reviews.forget_days)
         self._folds: dict[type[Event], Callable[[str, CustomerState, Event], None]] = {
-            Click: self._click,
             Order: self._order,
             OrderUpdate: self._update,
             Refund: self._refund,
@@ -186,9 +188,15 @@ class CustomerMachine:
             move_landmark(state, time_ms)
         elif time_ms < state.first_ms:
             state.first_ms = time_ms
-        self._folds[type(event)](customer_id, state, event)
-        self._reschedule(customer_id, state)
-        return Outcome.LATE if late else Outcome.APPLIED
+        self.dirty[customer_id] = None
+        if type(event) is Click:
+            fold_click(state, time_ms, event.funnel)
+            # A click brings nothing forward but the end of its session; what stands may be early, not late.
+            self._due_by(customer_id, state, state.session_ms + self._gap_ms)
+        else:
+            self._folds[type(event)](customer_id, state, event)
+            self._reschedule(customer_id, state)
+        return _LATE if late else _APPLIED
 
     def tick(self, now_ms: int) -> None:
         """Let the wall clock move the watermark; only for live inputs that are idle."""
@@ -203,6 +211,7 @@ class CustomerMachine:
             state = self.states.get(customer_id)
             # Up to this entry only: what the customer has due later takes its turn among the others.
             if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
+                state.verdict.due_ms = self._due_ms(state)  # what stood may have been early
                 self.timers.ask(customer_id, state.verdict.due_ms)
 
     def _catch_up(
@@ -261,6 +270,12 @@ class CustomerMachine:
         self.timers.ask(customer_id, due_ms)
         self.dirty[customer_id] = None
 
+    def _due_by(self, customer_id: str, state: CustomerState, due_ms: int) -> None:
+        """Look at the customer by `due_ms`; a look that stands for an earlier moment is kept."""
+        verdict = state.verdict
+        if not verdict.due_ms or due_ms < verdict.due_ms:
+            self._reschedule(customer_id, state)
+
     def _mature(self, customer_id: str, state: CustomerState, until_ms: int) -> None:
         """Answer the questions whose horizon has passed."""
         while state.questions and state.questions[0].asked_ms + self._horizon_ms <= until_ms:
@@ -280,10 +295,6 @@ class CustomerMachine:
             self._decisions.append(Decision(EXAMPLES, customer_id, example))
 
     # Records
-
-    def _click(self, _customer_id: str, state: CustomerState, event: Event) -> None:
-        assert isinstance(event, Click)
-        fold_click(state, event.time_ms, event.funnel)
 
     def _passive(self, _customer_id: str, _state: CustomerState, _event: Event) -> None:
         """Nothing the customer did."""
