@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -93,13 +93,15 @@ def connection(settings: Settings) -> dict[str, Any]:
     }
 
 
-def make_app(settings: Settings, frozen: Served | None = None) -> HoldfastApp:
+def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | None = None) -> HoldfastApp:
     """Build the application of a worker.
 
     Parameters
     ----------
     settings
         The whole settings; `settings.worker.agents` says what runs here.
+    input_ids
+        By topic, the id that the cluster gave it (`agents.cluster.input_ids`).
     frozen
         A model to serve whatever is learned, for comparing runs.
     """
@@ -131,7 +133,7 @@ def make_app(settings: Settings, frozen: Served | None = None) -> HoldfastApp:
     feed = ModelFeed(settings.topic(MODELS), reach, settings.streams, frozen)
     parts: list[Customers | Learner] = []
     if "customers" in settings.worker.agents:
-        customers = Customers(settings, reach, feed, session)
+        customers = Customers(settings, reach, feed, session, input_ids)
         parts.append(customers)
         _agent(app, "customers", customers.inputs, customers)
     if "learner" in settings.worker.agents:

@@ -43,6 +43,8 @@ class Marker(msgspec.Struct, array_like=True):
         What is served after it.
     customers
         How many there are: a changelog with fewer has lost some.
+    topic_ids
+        For each input topic, the id that the cluster gave it, where it gives any.
     """
 
     version: int
@@ -51,6 +53,7 @@ class Marker(msgspec.Struct, array_like=True):
     watermark_ms: int
     model: ModelSnapshot
     customers: int = 0
+    topic_ids: dict[str, str] = {}
 
 
 class Recovered(msgspec.Struct):

@@ -245,6 +245,21 @@ def partition_counts(settings: Settings, names: Collection[str]) -> dict[str, in
     return {name: there[name] for name in names}
 
 
+def input_ids(settings: Settings) -> dict[str, str]:
+    """Give the id that the cluster gave each input topic, by real name; none where it gives none.
+
+    Raises
+    ------
+    BrokerAbsent
+        When nothing answers.
+    """
+    names = [settings.topic(name) for name in INPUTS]
+    with admin(settings) as client:
+        topics = client.describe_topics(names)
+    ids = {topic["name"]: str(topic.get("topic_id") or "") for topic in topics}
+    return {name: given for name, given in ids.items() if given.strip("0-")}
+
+
 def describe(settings: Settings) -> list[TopicRow]:
     """List every topic as it should be and as it is.
 

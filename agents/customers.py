@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from faust.types import TP
@@ -19,6 +19,7 @@ from agents import metrics
 from agents.changelog import Recovered, decode, read_latest
 from agents.epochs import Room
 from agents.errors import OperatorError
+from agents.inputs import check_same, start_of
 from agents.ledger import Ledger, make_ledger
 from agents.models import ModelFeed
 from agents.session import Session
@@ -42,10 +43,17 @@ class Customers:
         Where models come from.
     session
         Knows when this process has stood still.
+    input_ids
+        By input topic, the id that the cluster gave it.
     """
 
     def __init__(
-        self, settings: Settings, connection: dict[str, Any], feed: ModelFeed, session: Session
+        self,
+        settings: Settings,
+        connection: dict[str, Any],
+        feed: ModelFeed,
+        session: Session,
+        input_ids: Mapping[str, str],
     ) -> None:
         self.inputs = tuple(settings.topic(name) for name in INPUTS)
         self.rooms: dict[int, Room] = {}
@@ -53,6 +61,7 @@ class Customers:
         self._connection = connection
         self._feed = feed
         self._session = session
+        self._input_ids = dict(input_ids)
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Recover a room for each partition held, and say where it begins."""
@@ -84,18 +93,27 @@ class Customers:
                 producer=producer,
                 ledger=ledger,
                 session=self._session,
+                input_ids=self._input_ids,
                 feed=self._feed,
             )
+        earliest = await consumer.earliest_offsets(
+            *(TP(topic, number) for topic in self.inputs for number in self.rooms)
+        )
         for room in self.rooms.values():
             for topic, offset in zip(self.inputs, room.done, strict=True):
                 tp = TP(topic, room.partition)
                 consumer.starts[tp] = offset
-                if room.sequence:  # sealed by a worker that may have died before it committed
-                    consumer.sealed[tp] = offset
+                if room.sequence:
+                    consumer.starts[tp] = start_of(topic, room.partition, offset, earliest.get(tp, 0))
+                    consumer.sealed[tp] = offset  # by a worker that may have died before it committed
 
     async def _take_over(self, partition: int, ledger: Ledger) -> Recovered:
         await ledger.open()  # first: what is read is then all that there will be
-        return await self._recover(partition)
+        recovered = await self._recover(partition)
+        if recovered.marker is not None:
+            changelog = self._settings.topic(CHANGELOG)
+            check_same(recovered.marker.topic_ids, self._input_ids, changelog)
+        return recovered
 
     async def _recover(self, partition: int) -> Recovered:
         started = time.monotonic()

@@ -78,6 +78,7 @@ class Room:
         producer: Producer,
         ledger: Ledger,
         session: Session,
+        input_ids: dict[str, str],
         feed: ModelFeed,
     ) -> None:
         self.partition = partition
@@ -90,6 +91,7 @@ class Room:
         self._producer = producer
         self.ledger = ledger
         self._session = session
+        self._input_ids = input_ids
         self._feed = feed
         self._inputs = tuple(settings.topic(name) for name in INPUTS)
         self._source_of = {name: source for source, name in enumerate(self._inputs)}
@@ -317,6 +319,7 @@ class Room:
             watermark_ms=machine.watermark.at_ms,
             model=machine.model.snapshot,
             customers=len(machine.states),
+            topic_ids=self._input_ids,
         )
 
     def _may_adopt(self) -> bool:

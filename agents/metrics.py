@@ -19,6 +19,12 @@ RECORDS = Counter(
 DEAD_LETTERS = Counter(
     "holdfast_dead_letters", "Messages refused, by reason.", ["topic", "reason"], registry=REGISTRY
 )
+CUT = Counter(
+    "holdfast_cut_records",
+    "Input records that retention deleted before they were read.",
+    ["topic"],
+    registry=REGISTRY,
+)
 DECISIONS = Counter("holdfast_decisions", "Messages said, by topic.", ["topic"], registry=REGISTRY)
 ALERTS = Counter("holdfast_alerts", "Steps of alert episodes.", ["state", "cause"], registry=REGISTRY)
 WATERMARK = Gauge(
@@ -77,6 +83,7 @@ def metrics_table() -> str:
     for metric in (
         RECORDS,
         DEAD_LETTERS,
+        CUT,
         DECISIONS,
         ALERTS,
         WATERMARK,

@@ -11,7 +11,7 @@ from prometheus_client import start_http_server
 
 from agents import metrics
 from agents.app import HoldfastApp, make_app
-from agents.cluster import check_layout, create_missing
+from agents.cluster import check_layout, create_missing, input_ids
 from agents.errors import OperatorError
 from agents.model_file import read_model
 from agents.settings import Settings
@@ -70,4 +70,4 @@ def start(settings: Settings, model: Path | None, loglevel: str) -> None:
         f"holdfast worker: {' and '.join(settings.worker.agents)} on {settings.kafka.bootstrap}, "
         f"group {settings.kafka.group}, metrics at http://{settings.web.host}:{port}/metrics"
     )
-    run(make_app(settings, frozen), loglevel)
+    run(make_app(settings, input_ids(settings), frozen), loglevel)

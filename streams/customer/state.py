@@ -264,9 +264,9 @@ def seen_message(state: CustomerState, message_id: str, time_ms: int) -> bool:
     than `RECENT_MESSAGES` others came in between in each.
     """
     key = digest(message_id)
-    if key in state.ids_now or key in state.ids_before:  # quick, and nearly always no
-        if _holds(state.ids_now, key) or _holds(state.ids_before, key):
-            return True
+    perhaps = key in state.ids_now or key in state.ids_before  # quick, and nearly always no
+    if perhaps and (_holds(state.ids_now, key) or _holds(state.ids_before, key)):
+        return True
     if time_ms - state.ids_ms >= DEDUPE_MS:
         recent = time_ms - state.ids_ms < 2 * DEDUPE_MS
         state.ids_before = state.ids_now if recent else b""
