@@ -36,7 +36,7 @@ class Session:
 
     Examples
     --------
-    >>> times = iter([0.0, 5.0, 40.0])
+    >>> times = iter([5.0, 40.0])
     >>> session = Session(30.0, clock=lambda: next(times))
     >>> session.turn()
     >>> session.check()
