@@ -189,10 +189,14 @@ class CustomerMachine:
         elif time_ms < state.first_ms:
             state.first_ms = time_ms
         self.dirty[customer_id] = None
+        if not state.orders and state.session_ms and state.session_ms + self._gap_ms < time_ms:
+            state.session_ms = NO_TIME  # nobody is told when a session of a prospect ends: no timer for it
         if type(event) is Click:
             fold_click(state, time_ms, event.funnel)
             # A click brings nothing forward but the end of its session; what stands may be early, not late.
-            self._due_by(customer_id, state, state.session_ms + self._gap_ms)
+            ends_ms = state.session_ms + self._gap_ms
+            if not state.verdict.due_ms or (state.orders and ends_ms < state.verdict.due_ms):
+                self._reschedule(customer_id, state)
         else:
             self._folds[type(event)](customer_id, state, event)
             self._reschedule(customer_id, state)
@@ -256,7 +260,7 @@ class CustomerMachine:
 
     def _due_ms(self, state: CustomerState, answers: bool = True) -> int:
         due_ms = self._forget_at_ms(state)
-        if state.session_ms:
+        if state.session_ms and state.orders:
             due_ms = min(due_ms, state.session_ms + self._gap_ms)
         if answers and state.questions:
             due_ms = min(due_ms, state.questions[0].asked_ms + self._horizon_ms)
@@ -269,12 +273,6 @@ class CustomerMachine:
         state.verdict.due_ms = due_ms = self._due_ms(state)
         self.timers.ask(customer_id, due_ms)
         self.dirty[customer_id] = None
-
-    def _due_by(self, customer_id: str, state: CustomerState, due_ms: int) -> None:
-        """Look at the customer by `due_ms`; a look that stands for an earlier moment is kept."""
-        verdict = state.verdict
-        if not verdict.due_ms or due_ms < verdict.due_ms:
-            self._reschedule(customer_id, state)
 
     def _mature(self, customer_id: str, state: CustomerState, until_ms: int) -> None:
         """Answer the questions whose horizon has passed."""
