@@ -21,7 +21,7 @@ from agents.errors import OperatorError
 from agents.models import ModelFeed
 from agents.settings import Settings
 from agents.transport import Consumer, Producer
-from schemas.topics import CHANGELOG, INPUTS
+from schemas.topics import CHANGELOG, ERASURES, INPUTS
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Customers:
     """
 
     def __init__(self, settings: Settings, connection: dict[str, Any], feed: ModelFeed) -> None:
-        self.inputs = tuple(settings.topic(name) for name in INPUTS)
+        self.topics = tuple(settings.topic(name) for name in (*INPUTS, ERASURES))
         self.rooms: dict[int, Room] = {}
         self._settings = settings
         self._connection = connection
@@ -48,12 +48,12 @@ class Customers:
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Recover a room for each partition held, and say where it begins."""
-        held = {topic: {tp.partition for tp in tps if tp.topic == topic} for topic in self.inputs}
+        held = {topic: {tp.partition for tp in tps if tp.topic == topic} for topic in self.topics}
         partitions = set.union(*held.values())
         if any(numbers != partitions for numbers in held.values()):
             raise OperatorError(
-                f"the group assigns {' and '.join(self.inputs)} to different workers; "
-                "do both topics have the same number of partitions?"
+                f"the group assigns {' and '.join(self.topics)} to different workers; "
+                "do they have the same number of partitions, and all workers the same version?"
             )
         self.rooms = {number: room for number, room in self.rooms.items() if room.generation == generation}
         await self._feed.ready.wait()
@@ -72,7 +72,7 @@ class Customers:
                 feed=self._feed,
             )
         for room in self.rooms.values():
-            for topic, offset in zip(self.inputs, room.done, strict=True):
+            for topic, offset in room.offsets().items():
                 tp = TP(topic, room.partition)
                 consumer.starts[tp] = offset
                 if room.sequence:  # sealed by a worker that may have died before it committed
@@ -88,7 +88,7 @@ class Customers:
 
     async def revoked(self, tps: set[TP]) -> None:
         """Seal and drop the rooms of partitions that go."""
-        going = {tp.partition for tp in tps if tp.topic in self.inputs} & self.rooms.keys()
+        going = {tp.partition for tp in tps if tp.topic in self.topics} & self.rooms.keys()
         rooms = [self.rooms.pop(partition) for partition in going]
         await asyncio.gather(*(room.seal() for room in rooms))
         for partition in going:
