@@ -47,7 +47,10 @@ def decode_request(value: bytes) -> ErasureRequest:
     ValueError
         When it cannot be read by this program.
     """
-    request = _decoder.decode(value)  # msgspec's errors are ValueErrors
+    try:
+        request = _decoder.decode(value)  # msgspec's errors are ValueErrors
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if request.version != REQUEST_VERSION:
         raise ValueError(f"request of version {request.version}, this program knows {REQUEST_VERSION}")
     return request

@@ -9,11 +9,12 @@ import time
 import msgspec
 import pytest
 
+from agents.client import partition_of
 from agents.cluster import create_missing
 from agents.errors import OperatorError
 from agents.forget import Receipt, forget
 from agents.settings import Settings
-from schemas.topics import CHANGELOG, CUSTOMER_SCORES, ERASURES
+from schemas.topics import CHANGELOG, CUSTOMER_SCORES, ERASURES, ORDERS
 from streams.customer.state import CustomerState
 from tests.live.harness import (
     PATIENCE_SECONDS,
@@ -21,6 +22,7 @@ from tests.live.harness import (
     committed,
     deliver,
     own_settings,
+    produce_raw,
     read_topic,
     recovered,
     until,
@@ -112,6 +114,16 @@ def test_an_erased_customer_is_gone_stays_gone_and_may_come_anew(settings: Setti
     anew = state_of(settings, CUSTOMER)
     assert anew is not None
     assert anew.orders == 1
+
+
+def test_a_customer_whom_the_shops_own_partitioner_put_elsewhere_is_found(settings: Settings) -> None:
+    stray = next(name for n in range(99) if partition_of((name := f"stray-{n}").encode(), PARTITIONS) == 1)
+    produce_raw(settings, ORDERS, orders(stray, 1, 2))  # on partition 0
+    with Worker(settings) as worker:
+        worker.until_processed(2)
+        until(lambda: state_of(settings, stray) is not None, "the state is written")
+        check(settings, forget(settings, [stray], timeout=PATIENCE_SECONDS), stray)
+        assert worker.stop() == 0, worker.said()
 
 
 def test_without_a_worker_the_request_stands_and_takes_what_came_before_it_and_nothing_after(
