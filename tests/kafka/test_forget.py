@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from kafka import KafkaProducer
 
 from agents.cluster import admin, create_missing
 from agents.forget import forget
 from agents.settings import Settings
-from schemas.topics import CHANGELOG, CUSTOMER_SCORES
+from schemas.topics import CHANGELOG, CUSTOMER_SCORES, ORDERS
 from tests.live.harness import (
     PATIENCE_SECONDS,
     Worker,
@@ -94,3 +95,28 @@ def test_after_compaction_nothing_is_left_and_a_rebuild_brings_nothing_back(
     assert STAYS in after.states
     for name in (CHANGELOG, CUSTOMER_SCORES):
         assert traces(settings, name, GONE) == 0
+
+
+def test_inputs_that_end_in_transaction_markers_hold_no_request_up(live_broker: dict[str, object]) -> None:
+    """Such a partition ends one offset behind its last message: nothing is ever read there."""
+    settings = own_settings(live_broker, topics__partitions=1, worker__agents="customers")
+    create_missing(settings)
+    producer = KafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap, transactional_id=settings.kafka.group, acks="all"
+    )
+    try:
+        producer.init_transactions()
+        producer.begin_transaction()
+        for value in orders(GONE, 1, 2):
+            producer.send(settings.topic(ORDERS), key=GONE.encode(), value=value)
+        producer.commit_transaction()
+    finally:
+        producer.close()
+    with Worker(settings) as worker:
+        worker.until_processed(2)
+        until(lambda: traces(settings, CHANGELOG, GONE) > 0, "the state is written")
+        receipt = forget(settings, [GONE], timeout=PATIENCE_SECONDS)
+        assert len(receipt.customers[0].tombstones) == 2
+        assert worker.stop() == 0, worker.said()
+    (part,) = recovered(settings).values()
+    assert GONE not in part.states
