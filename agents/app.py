@@ -135,7 +135,7 @@ def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | 
     if "customers" in settings.worker.agents:
         customers = Customers(settings, reach, feed, session, input_ids)
         parts.append(customers)
-        _agent(app, "customers", customers.inputs, customers)
+        _agent(app, "customers", customers.topics, customers)
     if "learner" in settings.worker.agents:
         from agents.learner import Learner  # brings River and SciPy: seconds and memory for who learns only
 

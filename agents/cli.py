@@ -13,6 +13,7 @@ import click
 
 from agents.command_line import CommandLine, Invocation, examples
 from agents.commands_demo import demo
+from agents.commands_forget import forget
 from agents.commands_kafka import broker, send, topics, watch
 from agents.commands_replay import replay
 from agents.commands_samples import sample
@@ -76,5 +77,5 @@ def settings(invocation: Invocation) -> None:
     click.echo(settings_toml(invocation.settings()), nl=False)
 
 
-for command in (worker, broker, topics, send, watch, sample, replay, demo):
+for command in (worker, broker, topics, send, watch, forget, sample, replay, demo):
     main.add_command(command)

@@ -277,7 +277,7 @@ def watch(
         raise BrokerAbsent(settings.kafka.bootstrap) from None
     try:
         consumer.assign(partitions)
-        starts = consumer.beginning_offsets(partitions) if from_beginning else _ends(consumer, partitions)
+        starts = consumer.beginning_offsets(partitions) if from_beginning else ends(consumer, partitions)
         for partition, offset in starts.items():
             consumer.seek(partition, offset)
         yield from _poll(consumer, logical, count, deadline)
@@ -287,7 +287,7 @@ def watch(
         consumer.close()
 
 
-def _ends(consumer: Any, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+def ends(consumer: Any, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
     """Find where the partitions end.
 
     Asked for the latest offset, the embedded broker names the one after the first record of the last

@@ -21,7 +21,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from agents.errors import OperatorError
 from agents.settings import Settings
-from schemas.topics import EXAMPLES, INPUTS, MODELS, TOPICS, TopicSpec
+from schemas.topics import ERASURES, EXAMPLES, INPUTS, MODELS, TOPICS, TopicSpec
 from streams.config import DAY_MS
 
 Role = Literal["input", "output", "internal", "dead"]
@@ -31,6 +31,8 @@ CONNECT_MS = 5_000
 _CREATE_MS = 20_000
 _LEARNING_KEPT_MS = 30 * DAY_MS
 _DEAD_LETTERS_KEPT_MS = 14 * DAY_MS
+_REQUESTS_KEPT_MS = 7 * DAY_MS
+_COMPACTED_WITHIN_MS = 7 * DAY_MS
 
 
 class BrokerAbsent(OperatorError):  # noqa: N818 - a state of the world, named after it
@@ -166,7 +168,7 @@ def topic_configs(spec: TopicSpec) -> dict[str, str]:
     --------
     >>> from schemas.topics import TOPIC_BY_NAME
     >>> topic_configs(TOPIC_BY_NAME["customers-changelog"])
-    {'cleanup.policy': 'compact'}
+    {'cleanup.policy': 'compact', 'max.compaction.lag.ms': '604800000'}
     >>> topic_configs(TOPIC_BY_NAME["orders"])
     {'cleanup.policy': 'delete'}
     """
@@ -175,6 +177,11 @@ def topic_configs(spec: TopicSpec) -> dict[str, str]:
         configs["retention.ms"] = str(_DEAD_LETTERS_KEPT_MS)
     elif spec.name in (EXAMPLES, MODELS) and spec.cleanup == "delete":
         configs["retention.ms"] = str(_LEARNING_KEPT_MS)
+    elif spec.name == ERASURES:
+        configs["retention.ms"] = str(_REQUESTS_KEPT_MS)
+    elif spec.per_customer and spec.cleanup == "compact":
+        # Kafka's own default is no limit: what a tombstone has erased could stay for ever in a quiet topic.
+        configs["max.compaction.lag.ms"] = str(_COMPACTED_WITHIN_MS)
     return configs
 
 
@@ -209,7 +216,9 @@ def check_layout(settings: Settings, roles: Collection[Role] = ROLES) -> None:
 
 
 def _deleting_state_topics(client: Any, settings: Settings, there: dict[str, int]) -> list[str]:
-    names = [settings.topic(spec.name) for spec in TOPICS if spec.role == "internal"]
+    names = [
+        settings.topic(spec.name) for spec in TOPICS if spec.role == "internal" and spec.cleanup == "compact"
+    ]
     resources = [ConfigResource("TOPIC", name) for name in names if name in there]
     if not resources:
         return []

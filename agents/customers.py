@@ -25,7 +25,7 @@ from agents.models import ModelFeed
 from agents.session import Session
 from agents.settings import Settings
 from agents.transport import Consumer, Producer
-from schemas.topics import CHANGELOG, INPUTS
+from schemas.topics import CHANGELOG, ERASURES, INPUTS
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Customers:
         session: Session,
         input_ids: Mapping[str, str],
     ) -> None:
-        self.inputs = tuple(settings.topic(name) for name in INPUTS)
+        self.topics = tuple(settings.topic(name) for name in (*INPUTS, ERASURES))
         self.rooms: dict[int, Room] = {}
         self._settings = settings
         self._connection = connection
@@ -65,12 +65,12 @@ class Customers:
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Recover a room for each partition held, and say where it begins."""
-        held = {topic: {tp.partition for tp in tps if tp.topic == topic} for topic in self.inputs}
+        held = {topic: {tp.partition for tp in tps if tp.topic == topic} for topic in self.topics}
         partitions = set.union(*held.values())
         if any(numbers != partitions for numbers in held.values()):
             raise OperatorError(
-                f"the group assigns {' and '.join(self.inputs)} to different workers; "
-                "do both topics have the same number of partitions?"
+                f"the group assigns {' and '.join(self.topics)} to different workers; "
+                "do they have the same number of partitions, and all workers the same version?"
             )
         await self._let_go(n for n, room in self.rooms.items() if room.generation != generation)
         await self._feed.ready.wait()
@@ -97,10 +97,10 @@ class Customers:
                 feed=self._feed,
             )
         earliest = await consumer.earliest_offsets(
-            *(TP(topic, number) for topic in self.inputs for number in self.rooms)
+            *(TP(topic, number) for topic in self.topics for number in self.rooms)
         )
         for room in self.rooms.values():
-            for topic, offset in zip(self.inputs, room.done, strict=True):
+            for topic, offset in room.offsets().items():
                 tp = TP(topic, room.partition)
                 consumer.starts[tp] = offset
                 if room.sequence:
@@ -125,7 +125,7 @@ class Customers:
 
     async def revoked(self, tps: set[TP]) -> None:
         """Seal and drop the rooms of partitions that go."""
-        await self._let_go({tp.partition for tp in tps if tp.topic in self.inputs} & self.rooms.keys())
+        await self._let_go({tp.partition for tp in tps if tp.topic in self.topics} & self.rooms.keys())
 
     async def _let_go(self, partitions: Iterable[int]) -> None:
         rooms = [self.rooms.pop(partition) for partition in list(partitions)]

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from faust.types import TP
@@ -27,6 +27,7 @@ from faust.types import TP
 from agents import metrics
 from agents.changelog import MARKER_VERSION, Marker, Recovered, marker_record, state_records
 from agents.dead_letters import dead_letter
+from agents.erasures import Requests
 from agents.ledger import Fenced, Ledger
 from agents.models import ModelFeed
 from agents.session import Session
@@ -35,7 +36,7 @@ from agents.transport import Consumer, OutputRecord, Producer
 from schemas.codec import WireError, decode_event, encode
 from schemas.decisions import ChurnAlert
 from schemas.events import Event
-from schemas.topics import INPUTS, TOPICS, dead_letters_of
+from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
 from streams.clock.merge import Merge
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
 from streams.customer.machine import CustomerMachine
@@ -102,6 +103,9 @@ class Room:
         # What was read so far, and what of it has been processed.
         self.read = [self._start(marker, name) for name in self._inputs]
         self.done = list(self.read)
+        self._erasures = TP(settings.topic(ERASURES), partition)
+        self.requests = Requests(self._start(marker, self._erasures.topic))
+        self._knows_requests = False
         self._to_repeat = settings.worker.epoch_max_records if marker else 0
         self.sequence = marker.sequence if marker else 0
         model = Served(marker.model) if marker else feed.latest
@@ -119,6 +123,10 @@ class Room:
         self._sealed_at = time.monotonic()
         self._heard_at = time.monotonic()
 
+    def offsets(self) -> dict[str, int]:
+        """Give, for each topic that is read, the next offset of which nothing has been done."""
+        return {**dict(zip(self._inputs, self.done, strict=True)), self._erasures.topic: self.requests.offset}
+
     @staticmethod
     def _start(marker: Marker | None, topic: str) -> int:
         return marker.offsets.get(topic, 0) if marker else 0
@@ -130,12 +138,15 @@ class Room:
         async with self.lock:
             if self.closing or message.generation_id != self.generation:
                 return
-            source = self._source_of[message.topic]
-            self._heard_at = time.monotonic()
-            self._arrive(source, message.value)
-            if len(self._merge) > MOST_BUFFERED and source not in self._merge.waiting_for():
-                self._paused.add(message.tp)
-                self._consumer.pause_partitions({message.tp})
+            if message.topic == self._erasures.topic:
+                self.requests.arrive(message.value)
+            else:
+                source = self._source_of[message.topic]
+                self._heard_at = time.monotonic()
+                self._arrive(source, message.value)
+                if len(self._merge) > MOST_BUFFERED and source not in self._merge.waiting_for():
+                    self._paused.add(message.tp)
+                    self._consumer.pause_partitions({message.tp})
             await self._process()
 
     def _arrive(self, source: int, records: list[Any]) -> None:
@@ -162,7 +173,10 @@ class Room:
 
     async def _process(self) -> None:
         """Process what the merge lets go, until an input holds the others up."""
+        if not self._may_begin():
+            return
         while not self.closing:
+            await self._erase()
             busy = self._slice()
             await self._send()
             if self._seal_is_due():
@@ -180,6 +194,8 @@ class Room:
         for count, (source, (record, arrived)) in enumerate(self._merge.ready()):
             self._one(source, record, arrived)
             if self._since_seal >= most or (count % 16 == 15 and time.monotonic() > until):
+                return True
+            if self.requests and self.requests.is_due(self._has_passed):
                 return True
         return False
 
@@ -211,6 +227,40 @@ class Room:
         self.done[source] = record.offset + 1
         self._since_seal += 1
         self._say()
+
+    # Requests to erase (see `agents.erasures`)
+
+    def _may_begin(self) -> bool:
+        """Tell whether the requests that stood when the partition was taken over are known."""
+        if not self._knows_requests:
+            self._knows_requests = self._consumer.at_end(self._erasures, self.requests.read)
+        return self._knows_requests
+
+    def _has_passed(self, until: Mapping[str, int]) -> bool:
+        """Tell whether everything before an offset of each input has been processed."""
+        for topic, read, done in zip(self._inputs, self.read, self.done, strict=True):
+            end = until.get(topic, 0)
+            if done < end and not (
+                done == read and self._consumer.nothing_before(TP(topic, self.partition), read, end)
+            ):
+                return False
+        return True
+
+    async def _erase(self) -> None:
+        """Erase those whose turn has come."""
+        if not (self.requests and self.requests.is_due(self._has_passed)):
+            return
+        for customer_id in self.requests.take(self._has_passed):
+            self.machine.erase(customer_id)
+            metrics.ERASURES.inc()
+        self._since_seal += 1
+        self._say()
+        await self._send()
+        await self._seal()
+        # The tombstones are durable. Now a marker may say so, before anything else happens.
+        self.requests.settle()
+        self._since_seal += 1
+        await self._seal()
 
     # Outputs
 
@@ -252,6 +302,8 @@ class Room:
             if self.closing:
                 return
             await self._process()
+            if not self._may_begin():
+                return
             self._let_the_clock_tick()
             self._say()
             await self._send()
@@ -315,7 +367,7 @@ class Room:
         return Marker(
             version=MARKER_VERSION,
             sequence=self.sequence + 1,
-            offsets=dict(zip(self._inputs, self.done, strict=True)),
+            offsets=self.offsets(),
             watermark_ms=machine.watermark.at_ms,
             model=machine.model.snapshot,
             customers=len(machine.states),

@@ -49,6 +49,9 @@ RECOVERY_SECONDS = Gauge(
     ["partition"],
     registry=REGISTRY,
 )
+ERASURES = Counter(
+    "holdfast_erasures", "Requests to erase a customer that were carried out.", registry=REGISTRY
+)
 MODEL_LEARNED = Gauge(
     "holdfast_model_examples", "Examples that the model in force has learned from.", registry=REGISTRY
 )
@@ -93,6 +96,7 @@ def metrics_table() -> str:
         EPOCH_SECONDS,
         CHANGELOG_BYTES,
         RECOVERY_SECONDS,
+        ERASURES,
         MODEL_LEARNED,
         LEARNED,
         LEARNED_TWICE,

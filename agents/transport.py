@@ -177,11 +177,15 @@ class Consumer(base.Consumer):
         state = self._state(tp)
         if state is None or state.highwater is None:
             return False
-        if next_offset >= state.highwater:
+        return self.nothing_before(tp, next_offset, state.highwater)
+
+    def nothing_before(self, tp: TP, next_offset: int, end: int) -> bool:
+        """Tell whether a partition is known to hold nothing from `next_offset` up to `end`."""
+        if next_offset >= end:
             return True
         # The log may end in records that are never delivered, such as transaction markers.
         handed_out = self.delivered.get(tp, next_offset) == next_offset
-        return bool(handed_out and self._drained.get(tp, -1) >= state.highwater)
+        return handed_out and self._drained.get(tp, -1) >= end
 
     def _state(self, tp: TP) -> Any:
         consumer = self._thread._consumer

@@ -57,6 +57,7 @@ EXAMPLES = "examples"
 MODELS = "models"
 CHANGELOG = "customers-changelog"
 LEARNER_CHECKPOINT = "learner-checkpoint"
+ERASURES = "erasures"
 
 INPUTS = (CLICKSTREAM, ORDERS)
 """The input topics, in the order in which records of the same event time are taken."""
@@ -153,6 +154,15 @@ TOPICS: tuple[TopicSpec, ...] = (
         cleanup="compact",
         payload="msgpack",
         about="the learner's state with the offset it stands for",
+    ),
+    TopicSpec(
+        name=ERASURES,
+        role="internal",
+        key="customer id",
+        per_customer=True,
+        cleanup="delete",
+        payload="JSON",
+        about="requests of `holdfast forget`: whom to erase, and up to where",
     ),
     _dead(CLICKSTREAM),
     _dead(ORDERS),

@@ -92,12 +92,14 @@ def shell_blocks(word: str) -> str:
 @pytest.mark.broker
 def test_the_commands_to_try_by_hand_do_what_they_say(tmp_path: Path) -> None:
     script = shell_blocks("holdfast broker").replace("holdfast broker", "holdfast broker --port 0")
+    script += shell_blocks("holdfast forget")
     leave = "trap 'kill $(jobs -p) || true' EXIT\nexport HOLDFAST_WEB__PORT=0\n"
     done = run_script(leave + script, tmp_path)
     assert done.returncode == 0, done.stderr
     moves = [line for line in done.stdout.splitlines() if "->" in line and ":" in line]
     assert len(moves) >= 5, done.stdout + done.stderr
     assert "churn-alerts" in done.stdout
+    assert re.search(r"^c0000003: erased .*\n  tombstones on customers-changelog,", done.stdout, re.M)
     assert "Traceback" not in done.stderr
 
 

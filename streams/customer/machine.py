@@ -144,11 +144,14 @@ class CustomerMachine:
         self.timers.ask(customer_id, state.verdict.due_ms)
 
     def erase(self, customer_id: str) -> None:
-        """Forget a customer: the state goes, and the latest score is withdrawn."""
-        if self.states.pop(customer_id, None) is not None:
-            self.timers.forget(customer_id)
-            self.dirty[customer_id] = None
-            self._decisions.append(Decision(CUSTOMER_SCORES, customer_id, None))
+        """Forget a customer: the state goes, and the latest score is withdrawn.
+
+        That is said of a customer without a state as well: a request to erase must have an answer.
+        """
+        self.states.pop(customer_id, None)
+        self.timers.forget(customer_id)
+        self.dirty[customer_id] = None
+        self._decisions.append(Decision(CUSTOMER_SCORES, customer_id, None))
 
     def apply(self, event: Event, source: int, offset: int) -> Outcome:
         """Take in one record.

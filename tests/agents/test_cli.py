@@ -55,7 +55,7 @@ def test_help_names_the_commands_and_nothing_else_is_needed_for_it() -> None:
     for arguments in ((), ("--help",)):
         result = run(*arguments)
         assert result.exit_code == 0
-        for name in ("broker", "sample", "send", "settings", "topics", "watch"):
+        for name in ("broker", "forget", "sample", "send", "settings", "topics", "watch"):
             assert f"\n  {name} " in result.stdout
 
 

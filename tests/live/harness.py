@@ -57,15 +57,16 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 class Worker:
-    """A worker process."""
+    """A worker process; `before` is code that it runs first, to fail where a test wants it to."""
 
-    def __init__(self, settings: Settings, model: Path | None = None) -> None:
+    def __init__(self, settings: Settings, model: Path | None = None, before: str = "") -> None:
         folder = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
         from agents.settings import settings_toml
 
         (folder / "holdfast.toml").write_text(settings_toml(settings))
         self._log = (folder / "log").open("w+b")
-        command = [sys.executable, "-m", "agents", "worker", *(["--model", str(model)] if model else [])]
+        program = ["-c", f"{before}\nfrom agents.cli import main\nmain()"] if before else ["-m", "agents"]
+        command = [sys.executable, *program, "worker", *(["--model", str(model)] if model else [])]
         surroundings = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
         self.process = subprocess.Popen(
             command,

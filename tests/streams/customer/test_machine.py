@@ -229,8 +229,23 @@ def test_an_erased_customer_leaves_nothing() -> None:
     assert set(shop.machine.states) == {"d"}
     shop.until(300)
     assert {decision.customer_id for decision in shop.said[-10:]} == {"d"}
+
+
+def test_erasing_a_customer_who_is_not_there_is_said_too() -> None:
+    shop = Shop()
     shop.machine.erase("unknown")
-    assert shop.machine.take() == []
+    assert shop.machine.take() == [Decision(CUSTOMER_SCORES, "unknown", None)]
+    assert list(shop.machine.dirty) == ["unknown"]
+    assert not shop.machine.states
+
+
+def test_after_an_erasure_a_customer_starts_anew() -> None:
+    shop = Shop()
+    shop.tell(order("c", 0), order("c", 10))
+    shop.machine.erase("c")
+    shop.tell(order("c", 20))
+    assert shop.machine.states["c"].orders == 1
+    assert shop.machine.states["c"].first_ms == at(20)
 
 
 # Odd records
