@@ -22,6 +22,7 @@ import faust
 from faust.types import TP
 
 from agents import transport
+from agents.connection import aiokafka_arguments, faust_credentials
 from agents.customers import Customers
 from agents.errors import OperatorError
 from agents.models import ModelFeed
@@ -39,6 +40,8 @@ EXIT_BUG = 70
 """Exit code of a worker that met an error that it did not expect (sysexits' EX_SOFTWARE)."""
 
 TICK_SECONDS = 0.05
+
+_FETCHING = {"max_partition_fetch_bytes": 8 * 1024 * 1024, "fetch_max_wait_ms": transport.FETCH_MAX_WAIT_MS}
 
 
 def die(error: BaseException) -> None:
@@ -76,18 +79,6 @@ class HoldfastApp(faust.App):
         await super().on_stop()
 
 
-def connection(settings: Settings) -> dict[str, Any]:
-    """Give what aiokafka needs to reach the cluster."""
-    kafka = settings.kafka
-    return {
-        "bootstrap_servers": kafka.bootstrap,
-        "client_id": kafka.client_id,
-        "request_timeout_ms": int(kafka.request_timeout_seconds * 1000),
-        "max_partition_fetch_bytes": 8 * 1024 * 1024,
-        "fetch_max_wait_ms": transport.FETCH_MAX_WAIT_MS,
-    }
-
-
 def make_app(settings: Settings, frozen: Served | None = None) -> HoldfastApp:
     """Build the application of a worker.
 
@@ -107,6 +98,7 @@ def make_app(settings: Settings, frozen: Served | None = None) -> HoldfastApp:
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=False,  # commits follow the sealed table, not what streams acknowledge
+        broker_credentials=faust_credentials(settings),
         broker_client_id=kafka.client_id,
         broker_session_timeout=kafka.session_timeout_seconds,
         broker_rebalance_timeout=kafka.rebalance_timeout_seconds,
@@ -121,7 +113,7 @@ def make_app(settings: Settings, frozen: Served | None = None) -> HoldfastApp:
         web_enabled=False,
     )
     app.idempotent_producer = kafka.idempotent_producer
-    reach = connection(settings)
+    reach = aiokafka_arguments(settings) | _FETCHING
     feed = ModelFeed(settings.topic(MODELS), reach, settings.streams, frozen)
     parts: list[Customers | Learner] = []
     if "customers" in settings.worker.agents:

@@ -28,7 +28,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError as ReadingError
 from kafka.partitioner.default import murmur2
 
-from agents.cluster import CONNECT_MS, BrokerAbsent, partition_counts
+from agents.cluster import CONNECT_MS, not_reached, partition_counts
+from agents.connection import aiokafka_arguments, kafka_python_arguments
 from agents.errors import OperatorError
 from agents.routing import route
 from agents.settings import Settings
@@ -124,19 +125,17 @@ class _Sending:
     async def run(self, lines: Iterable[bytes | None]) -> Sent:
         kafka = self._settings.kafka
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=kafka.bootstrap.split(","),
-            client_id=kafka.client_id,
+            **aiokafka_arguments(self._settings),
             acks="all",
             max_batch_size=_BATCH_BYTES,
-            request_timeout_ms=int(kafka.request_timeout_seconds * 1000),
         )
         try:
             await self._producer.start()
             for name in INPUTS:  # so that no batch of the first round has to wait for metadata
                 await self._producer.partitions_for(self._settings.topic(name))
             await self._send_all(lines)
-        except KafkaConnectionError:
-            raise BrokerAbsent(kafka.bootstrap) from None
+        except KafkaConnectionError as error:
+            raise not_reached(self._settings, error) from None
         except SendingError as error:
             raise OperatorError(
                 f"the broker at {kafka.bootstrap} does not take the messages after the first "
@@ -265,16 +264,15 @@ def watch(
     partitions = [TopicPartition(name, number) for name, total in counts.items() for number in range(total)]
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.bootstrap.split(","),
-            client_id=settings.kafka.client_id,
+            **kafka_python_arguments(settings),
             bootstrap_timeout_ms=CONNECT_MS,
             enable_auto_commit=False,
             fetch_max_wait_ms=_POLL_MS,
             check_crcs=False,
             metrics_enabled=False,
         )
-    except ReadingError:
-        raise BrokerAbsent(settings.kafka.bootstrap) from None
+    except ReadingError as error:
+        raise not_reached(settings, error) from None
     try:
         consumer.assign(partitions)
         starts = consumer.beginning_offsets(partitions) if from_beginning else _ends(consumer, partitions)
