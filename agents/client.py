@@ -134,8 +134,8 @@ class _Sending:
             for name in INPUTS:  # so that no batch of the first round has to wait for metadata
                 await self._producer.partitions_for(self._settings.topic(name))
             await self._send_all(lines)
-        except KafkaConnectionError as error:
-            raise not_reached(self._settings, error) from None
+        except KafkaConnectionError:
+            raise not_reached(self._settings) from None
         except SendingError as error:
             raise OperatorError(
                 f"the broker at {kafka.bootstrap} does not take the messages after the first "
@@ -271,8 +271,8 @@ def watch(
             check_crcs=False,
             metrics_enabled=False,
         )
-    except ReadingError as error:
-        raise not_reached(settings, error) from None
+    except ReadingError:
+        raise not_reached(settings) from None
     try:
         consumer.assign(partitions)
         starts = consumer.beginning_offsets(partitions) if from_beginning else _ends(consumer, partitions)

@@ -49,15 +49,9 @@ class BrokerRefusal(OperatorError):  # noqa: N818 - as above
     """Something answers where the settings say, but does not let us in."""
 
 
-def not_reached(settings: Settings, error: Exception) -> OperatorError:
-    """Say why the cluster could not be reached, in one line.
-
-    Parameters
-    ----------
-    error
-        What the client said.
-    """
-    reason = why_refused(settings, error)
+def not_reached(settings: Settings) -> OperatorError:
+    """Say why a client could not reach the cluster, in one line."""
+    reason = why_refused(settings)
     if reason is None:
         return BrokerAbsent(settings.kafka.bootstrap)
     return BrokerRefusal(f"the broker at {settings.kafka.bootstrap} does not let us in: {reason}")
@@ -116,8 +110,8 @@ def admin(settings: Settings) -> Iterator[Any]:
             bootstrap_timeout_ms=CONNECT_MS,
             request_timeout_ms=int(settings.kafka.request_timeout_seconds * 1000),
         )
-    except KafkaError as error:
-        raise not_reached(settings, error) from None
+    except KafkaError:
+        raise not_reached(settings) from None
     try:
         yield client
     except KafkaError as error:

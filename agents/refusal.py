@@ -2,9 +2,9 @@
 
 A client that cannot connect tries again until its time is up and then says that its time is up: an
 untrusted certificate, a listener that wants TLS and a mechanism that it does not offer all look like a
-broker that is not there. So when a client has given up, the first steps of a connection are taken once
-more by hand, one by one, and the first that fails has a name. Nothing secret is sent on this way: it ends
-before the login, whose failure the clients do tell.
+broker that is not there. So does a refused login most of the time: the broker says so and closes the
+connection, and a client that reads both at once keeps the second. So when one has given up, the steps of a
+connection are taken once more by hand, one by one, and the first that fails has a name.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from typing import Any
 
-from kafka.errors import SaslAuthenticationFailedError
+from kafka.net.sasl import get_sasl_mechanism
 
 from agents.connection import kafka_python_arguments
 from agents.sections import SecuritySettings
@@ -23,51 +24,42 @@ _SECONDS = 3.0
 _MOST_BYTES = 1_000_000
 _API_VERSIONS = (18, 0)
 _SASL_HANDSHAKE = (17, 1)
+_SASL_AUTHENTICATE = (36, 0)
 _UNSUPPORTED_MECHANISM = 33
+_LOGIN_FAILED = 58
 
 
-def why_refused(settings: Settings, error: Exception) -> str | None:
+def why_refused(settings: Settings) -> str | None:
     """Find out why something that listens does not let us in.
 
     Parameters
     ----------
     settings
         Where the brokers are, and how to log in.
-    error
-        What the client gave up with.
 
     Returns
     -------
     str or None
         The reason; None when nobody listens, or when nothing is wrong that can be seen from here.
     """
-    if isinstance(error, SaslAuthenticationFailedError):
-        return _login_refused(settings.security)
-    context = kafka_python_arguments(settings).get("ssl_context")
+    arguments = kafka_python_arguments(settings)
     for broker in settings.kafka.bootstrap.split(","):
         host, _, port = broker.rpartition(":")
-        reason = _first_steps(settings.security, host.strip("[]"), int(port), context)
+        reason = _first_steps(settings.security, host.strip("[]"), int(port), arguments)
         if reason is not None:
             return reason
     return None
 
 
-def _login_refused(security: SecuritySettings) -> str:
-    if security.mechanism == "OAUTHBEARER":
-        return f"it refuses the token in {security.token_file}"
-    return f"it refuses the login of {security.username} by {security.mechanism}: wrong name or password"
-
-
-def _first_steps(
-    security: SecuritySettings, host: str, port: int, context: ssl.SSLContext | None
-) -> str | None:
+def _first_steps(security: SecuritySettings, host: str, port: int, arguments: dict[str, Any]) -> str | None:
+    context: ssl.SSLContext | None = arguments.get("ssl_context")
     try:
         connection = socket.create_connection((host, port), _SECONDS)
     except OSError:
         return None
     with connection:
         if context is None:
-            return _talk(security, connection)
+            return _talk(security, connection, arguments)
         try:
             encrypted = context.wrap_socket(connection, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
@@ -75,10 +67,10 @@ def _first_steps(
         except OSError:
             return f"it does not speak TLS, and security.protocol is {security.protocol}"
         with encrypted:
-            return _talk(security, encrypted)
+            return _talk(security, encrypted, arguments)
 
 
-def _talk(security: SecuritySettings, connection: socket.socket) -> str | None:
+def _talk(security: SecuritySettings, connection: socket.socket, arguments: dict[str, Any]) -> str | None:
     try:
         _ask(connection, _API_VERSIONS, b"")
     except OSError:
@@ -100,7 +92,31 @@ def _talk(security: SecuritySettings, connection: socket.socket) -> str | None:
         return f"it knows no login there, and security.protocol is {security.protocol}"
     if not security.logs_in and code == _UNSUPPORTED_MECHANISM:
         return f"it wants a login ({' or '.join(offered)}), and security.protocol is {security.protocol}"
+    if security.logs_in and not _logs_in(connection, arguments):
+        if security.mechanism == "OAUTHBEARER":
+            return f"it refuses the token in {security.token_file}"
+        return f"it refuses the login of {security.username} by {wanted}: wrong name or password"
     return None
+
+
+def _logs_in(connection: socket.socket, arguments: dict[str, Any]) -> bool:
+    """Log in; False when that is refused, True also when the connection breaks off."""
+    mechanism = get_sasl_mechanism(arguments["sasl_mechanism"])(**arguments)
+    try:
+        while not mechanism.is_done():
+            said = mechanism.auth_bytes()
+            answer = _ask(connection, _SASL_AUTHENTICATE, struct.pack(">i", len(said)) + said)
+            code, size = struct.unpack_from(">hh", answer)  # the size of a message, -1 without one
+            if code == _LOGIN_FAILED:
+                return False
+            at = 4 + max(size, 0)
+            (size,) = struct.unpack_from(">i", answer, at)
+            mechanism.receive(answer[at + 4 : at + 4 + size])
+    except OSError:
+        return True
+    except ValueError:  # the broker cannot prove that it knows the password
+        return False
+    return bool(mechanism.is_authenticated())
 
 
 def _ask(connection: socket.socket, request: tuple[int, int], body: bytes) -> bytes:
