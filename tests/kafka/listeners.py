@@ -42,6 +42,7 @@ def login() -> dict[str, str]:
         "scram-sha-256.sasl.jaas.config": f"{_MODULES}.scram.ScramLoginModule required;",
         "scram-sha-512.sasl.jaas.config": f"{_MODULES}.scram.ScramLoginModule required;",
         "oauthbearer.sasl.jaas.config": token,
+        "oauthbearer.connections.max.reauth.ms": "3000",  # then the broker closes the connection
     }
 
 

@@ -26,7 +26,7 @@ from tests.kafka.listeners import (
     tls,
     token,
 )
-from tests.live.harness import Worker, committed
+from tests.live.harness import Worker, committed, until
 from tests.live.test_live_equals_replay import small_cdnow
 
 pytestmark = pytest.mark.kafka
@@ -115,6 +115,28 @@ def test_a_worker_runs_from_end_to_end(kafka: LocalKafka, secured: dict[str, obj
         security=Settings().security,
     )
     assert sum(committed(open_to_all).values()) == len(messages)
+
+
+def test_a_worker_outlives_the_sessions_that_its_tokens_buy(
+    kafka: LocalKafka, authority: Authority, tmp_path: Path
+) -> None:
+    """The broker ends a session after three seconds; who comes back brings the token of that moment."""
+    file = tmp_path / "token"
+    secret_file(file, token(seconds=30.0))
+    security = {"protocol": "SASL_SSL", "mechanism": "OAUTHBEARER", "token_file": str(file)}
+    settings = reach(kafka, security | {"ca_file": str(authority.ca)}, topics__partitions=2)
+    create_missing(settings)
+    messages = small_cdnow()[:200]
+    with Worker(settings) as worker:
+        worker.until_ready()
+        began = time.monotonic()
+        for number in range(8):  # more than four sessions' worth
+            secret_file(file, token(seconds=30.0))
+            send(settings, messages[25 * number : 25 * (number + 1)])
+            worker.until_processed(25 * (number + 1))
+            until(lambda n=number: time.monotonic() - began > 1.7 * (n + 1), "time to go by")
+        assert worker.stop() == 0, worker.said()
+    assert time.monotonic() - began > 12.0
 
 
 @pytest.mark.parametrize(
