@@ -7,14 +7,13 @@ from pathlib import Path
 
 import click
 import faust
-from prometheus_client import start_http_server
 
-from agents import metrics
 from agents.app import HoldfastApp, make_app
 from agents.cluster import check_layout, create_missing
 from agents.errors import OperatorError
 from agents.model_file import read_model
 from agents.settings import Settings
+from agents.web import serve
 from streams.learning.served import Served
 
 
@@ -41,12 +40,11 @@ def serve_metrics(settings: Settings) -> int:
     """
     web = settings.web
     try:
-        server, _ = start_http_server(web.port, web.host, registry=metrics.REGISTRY)
+        return serve(web.host, web.port)
     except OSError as error:
         raise OperatorError(
             f"cannot serve metrics at {web.host}:{web.port}: {error.strerror}; set web.port to another, or 0"
         ) from None
-    return int(server.server_port)
 
 
 def run(app: HoldfastApp, loglevel: str) -> None:
