@@ -249,6 +249,34 @@ def _name(function: ast.expr) -> str:
     return ast.unparse(function).split(".")[-1]
 
 
+# What comes from the wire is data
+
+
+def test_nothing_is_ever_unpickled_or_evaluated() -> None:
+    """What comes from a topic is read by types; no module has the means to run it."""
+    executing = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    executing |= {"eval", "exec", "jsonpickle", "yaml"}
+    root = Path(connection.__file__).parents[1]
+    files = [
+        path for part in ("agents", "streams", "schemas", "samples") for path in (root / part).rglob("*.py")
+    ]
+    assert len(files) > 50
+    found = []
+    for path in files:
+        text = path.read_text()
+        assert "allow_pickle" not in text, path
+        for node in ast.walk(ast.parse(text)):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                names = [node.func.id]
+            found += [f"{path}: {name}" for name in names if name.partition(".")[0] in executing]
+    assert found == []
+
+
 # Passwords
 
 
