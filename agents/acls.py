@@ -4,12 +4,24 @@ It follows from the topics. What is an input, the shop writes and a worker reads
 writes and others read; state is the worker's alone. Two outputs are read by the worker too, because what
 one agent says another hears. READ and WRITE imply DESCRIBE in Kafka, and WRITE implies the idempotent
 producer, so neither is listed. A test gives a cluster these rights and no others and runs everything.
+
+A worker without one of them would not fail at once: it would stop when it first needs the right, which for
+a dead letter may be months away, or, without its group, do nothing at all and say nothing. So a worker asks
+for what it has before it begins.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
+)
+
+from agents.cluster import admin
+from agents.errors import OperatorError
 from agents.settings import Settings
 from schemas.topics import EXAMPLES, MODELS, TOPICS, TopicSpec
 
@@ -70,6 +82,54 @@ def _operations(spec: TopicSpec, party: Party) -> tuple[str, ...]:
         case "internal", "worker":
             return ("READ", "WRITE", "DESCRIBE_CONFIGS")
     return ()
+
+
+def check_rights(settings: Settings, party: Party = "worker") -> None:
+    """Check that the cluster grants what a party needs; the topics are there.
+
+    Parameters
+    ----------
+    settings
+        Where, who logs in, and how topics and group are named.
+    party
+        As whom. Transactional ids are left out: no request tells the rights to those.
+
+    Raises
+    ------
+    OperatorError
+        With one line for each right that is missing.
+    """
+    with admin(settings) as client:
+        told = {t["name"]: t.get("authorized_operations") for t in client.describe_topics()}
+        missing = []
+        for right in rights(settings):
+            if right.party != party:
+                continue
+            if right.resource == "topic":
+                granted = told.get(right.name)
+            elif right.resource == "group" and any(told.values()):
+                granted = _granted_on_group(client, right.name)
+            else:
+                granted = None
+            if granted is None:  # a broker that does not tell, as the embedded one
+                continue
+            missing += [
+                f"no right to {operation} on {right.resource} {right.name}"
+                for operation in right.operations
+                if operation not in granted
+            ]
+    if missing:
+        raise OperatorError("\n".join(missing))
+
+
+def _granted_on_group(client: Any, group: str) -> list[str] | None:
+    try:
+        found = client.describe_groups([group])[group].get("authorized_operations")
+    except GroupAuthorizationFailedError:
+        return []
+    except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+        return None  # a cluster that has not had a group yet: who may not ask is told so before
+    return None if found is None else list(found)
 
 
 def acl_table() -> str:

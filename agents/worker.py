@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import faust
 
+from agents.acls import check_rights
 from agents.app import HoldfastApp, make_app
 from agents.cluster import check_layout, create_missing
 from agents.errors import OperatorError
@@ -23,11 +24,12 @@ def prepare(settings: Settings) -> None:
     Raises
     ------
     OperatorError
-        When no broker answers, an input topic is missing, or partition counts do not fit.
+        When no broker answers, an input topic is missing, partition counts do not fit, or a right is missing.
     """
     check_layout(settings, roles={"input"})
     create_missing(settings, roles={"output", "internal", "dead"})
     check_layout(settings)
+    check_rights(settings)
 
 
 def serve_metrics(settings: Settings) -> int:

@@ -69,7 +69,9 @@ def test_commands_shown_run(tmp_path: Path, live_broker: dict[str, object], bloc
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.replace(". .venv/bin/activate\n", "")],
         cwd=tmp_path,
-        env=os.environ | broker | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env=os.environ
+        | broker
+        | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=150,
