@@ -16,7 +16,7 @@ PYTHON ?=
 # Passed on to the program behind a target: make demo ARGS="--help"
 ARGS ?=
 
-.PHONY: help setup demo test test-kafka check lock format bench clean
+.PHONY: help setup demo test test-kafka check audit lock format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,7 +57,7 @@ test-kafka: setup ## run the broker tests on Apache Kafka (needs Java 17 and Mav
 	@$(if $(HOLDFAST_TEST_BROKER),,$(BIN)/python -m deploy.kafka.local) \
 	    $(BIN)/pytest -q -n 2 --dist worksteal -m "broker or kafka" -o testpaths=tests $(ARGS)
 
-check: setup ## lint, formatting, types, import contracts
+check: setup ## lint, formatting, types, import contracts, known vulnerabilities
 	@echo "check: ruff"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo "check: run 'make format'" >&2; exit 1; }
@@ -65,6 +65,10 @@ check: setup ## lint, formatting, types, import contracts
 	@$(BIN)/mypy
 	@echo "check: import contracts"
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(MAKE) audit
+
+audit: setup ## look for known vulnerabilities in the lock (AUDIT=strict fails where that cannot be known)
+	@$(BIN)/python -m deploy.audit $(if $(filter strict,$(AUDIT)),--strict)
 
 format: setup ## format the code and sort its imports
 	@$(BIN)/ruff check --quiet --select I --fix .

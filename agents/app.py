@@ -21,6 +21,7 @@ import click
 import faust
 from faust.types import TP
 
+from agents.connection import aiokafka_arguments, faust_credentials
 from agents.customers import Customers
 from agents.errors import OperatorError
 from agents.models import ModelFeed
@@ -83,16 +84,6 @@ class HoldfastApp(faust.App):
         await super().on_stop()
 
 
-def connection(settings: Settings) -> dict[str, Any]:
-    """Give what aiokafka needs to reach the cluster."""
-    kafka = settings.kafka
-    return {
-        "bootstrap_servers": kafka.bootstrap,
-        "client_id": kafka.client_id,
-        "request_timeout_ms": int(kafka.request_timeout_seconds * 1000),
-    }
-
-
 def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | None = None) -> HoldfastApp:
     """Build the application of a worker.
 
@@ -114,6 +105,7 @@ def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | 
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=False,  # commits follow the sealed table, not what streams acknowledge
+        broker_credentials=faust_credentials(settings),
         broker_client_id=kafka.client_id,
         broker_session_timeout=kafka.session_timeout_seconds,
         broker_rebalance_timeout=kafka.rebalance_timeout_seconds,
@@ -128,7 +120,7 @@ def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | 
         web_enabled=False,
     )
     app.idempotent_producer = kafka.idempotent_producer
-    reach = connection(settings)
+    reach = aiokafka_arguments(settings)
     session = Session(kafka.session_timeout_seconds)
     feed = ModelFeed(settings.topic(MODELS), reach, settings.streams, frozen)
     parts: list[Customers | Learner] = []

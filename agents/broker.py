@@ -25,7 +25,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from msgspec.structs import fields
+
 from agents.errors import OperatorError
+from agents.sections import SecuritySettings
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.02
@@ -99,6 +102,9 @@ class EmbeddedBroker:
             "kafka.session_timeout_seconds": 6.0,
             "kafka.rebalance_timeout_seconds": 4.0,
             "topics.replication": 1,
+            # It has one listener, in plaintext on loopback: a login that is meant for another cluster does
+            # not come along.
+            **{f"security.{field.name}": field.default for field in fields(SecuritySettings)},
         }
 
     def start(self) -> None:

@@ -25,9 +25,14 @@ def _assignments(
     _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
     pairs = [value.partition("=") for value in values]
-    for value, (_, equals, _) in zip(values, pairs, strict=True):
+    for value, (key, equals, _) in zip(values, pairs, strict=True):
         if not equals:
             raise click.BadParameter(f"{value!r} is not KEY=VALUE")
+        if key.strip() == "security.password":
+            raise click.BadParameter(
+                "a password on the command line is seen by every user of the machine; "
+                "HOLDFAST_SECURITY__PASSWORD or security.password_file keeps it"
+            )
     return {key.strip(): value for key, _, value in pairs}
 
 

@@ -28,7 +28,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError as ReadingError
 from kafka.partitioner.default import murmur2
 
-from agents.cluster import CONNECT_MS, BrokerAbsent, partition_counts
+from agents.cluster import CONNECT_MS, not_reached, partition_counts
+from agents.connection import aiokafka_arguments, kafka_python_arguments
 from agents.errors import OperatorError
 from agents.routing import route
 from agents.settings import Settings
@@ -124,11 +125,9 @@ class _Sending:
     async def run(self, lines: Iterable[bytes | None]) -> Sent:
         kafka = self._settings.kafka
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=kafka.bootstrap.split(","),
-            client_id=kafka.client_id,
+            **aiokafka_arguments(self._settings),
             acks="all",
             max_batch_size=_BATCH_BYTES,
-            request_timeout_ms=int(kafka.request_timeout_seconds * 1000),
         )
         try:
             await self._producer.start()
@@ -136,7 +135,7 @@ class _Sending:
                 await self._producer.partitions_for(self._settings.topic(name))
             await self._send_all(lines)
         except KafkaConnectionError:
-            raise BrokerAbsent(kafka.bootstrap) from None
+            raise not_reached(self._settings) from None
         except SendingError as error:
             raise OperatorError(
                 f"the broker at {kafka.bootstrap} does not take the messages after the first "
@@ -265,8 +264,7 @@ def watch(
     partitions = [TopicPartition(name, number) for name, total in counts.items() for number in range(total)]
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.bootstrap.split(","),
-            client_id=settings.kafka.client_id,
+            **kafka_python_arguments(settings),
             bootstrap_timeout_ms=CONNECT_MS,
             enable_auto_commit=False,
             fetch_max_wait_ms=_POLL_MS,
@@ -274,7 +272,7 @@ def watch(
             metrics_enabled=False,
         )
     except ReadingError:
-        raise BrokerAbsent(settings.kafka.bootstrap) from None
+        raise not_reached(settings) from None
     try:
         consumer.assign(partitions)
         starts = consumer.beginning_offsets(partitions) if from_beginning else ends(consumer, partitions)

@@ -19,7 +19,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from agents.connection import kafka_python_arguments
 from agents.errors import OperatorError
+from agents.refusal import why_refused
 from agents.settings import Settings
 from schemas.topics import ERASURES, EXAMPLES, INPUTS, MODELS, TOPICS, TopicSpec
 from streams.config import DAY_MS
@@ -43,6 +45,18 @@ class BrokerAbsent(OperatorError):  # noqa: N818 - a state of the world, named a
             f"no Kafka broker answers at {bootstrap}; `holdfast broker` runs one for trying things, "
             "kafka.bootstrap names another"
         )
+
+
+class BrokerRefusal(OperatorError):  # noqa: N818 - as above
+    """Something answers where the settings say, but does not let us in."""
+
+
+def not_reached(settings: Settings) -> OperatorError:
+    """Say why a client could not reach the cluster, in one line."""
+    reason = why_refused(settings)
+    if reason is None:
+        return BrokerAbsent(settings.kafka.bootstrap)
+    return BrokerRefusal(f"the broker at {settings.kafka.bootstrap} does not let us in: {reason}")
 
 
 class LayoutError(OperatorError):
@@ -94,13 +108,12 @@ def admin(settings: Settings) -> Iterator[Any]:
     """
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=settings.kafka.bootstrap.split(","),
-            client_id=settings.kafka.client_id,
+            **kafka_python_arguments(settings),
             bootstrap_timeout_ms=CONNECT_MS,
             request_timeout_ms=int(settings.kafka.request_timeout_seconds * 1000),
         )
     except KafkaError:
-        raise BrokerAbsent(settings.kafka.bootstrap) from None
+        raise not_reached(settings) from None
     try:
         yield client
     except KafkaError as error:

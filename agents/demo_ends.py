@@ -21,6 +21,7 @@ from kafka.errors import KafkaError
 
 from agents import client
 from agents.cluster import CONNECT_MS, partition_counts
+from agents.connection import kafka_python_arguments
 from agents.errors import OperatorError
 from agents.settings import Settings
 from agents.tally import READ
@@ -188,8 +189,7 @@ class Reader:
         try:
             counts = partition_counts(self._settings, list(names))
             consumer = KafkaConsumer(
-                bootstrap_servers=self._settings.kafka.bootstrap.split(","),
-                client_id=self._settings.kafka.client_id,
+                **kafka_python_arguments(self._settings),
                 bootstrap_timeout_ms=CONNECT_MS,
                 enable_auto_commit=False,
                 fetch_max_wait_ms=_FETCH_MS,

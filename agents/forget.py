@@ -25,7 +25,8 @@ from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
 from agents.client import ends
-from agents.cluster import CONNECT_MS, BrokerAbsent, admin, partition_counts
+from agents.cluster import CONNECT_MS, admin, not_reached, partition_counts
+from agents.connection import kafka_python_arguments
 from agents.errors import OperatorError
 from agents.settings import Settings
 from schemas.codec import WireError, check_customer_id
@@ -140,7 +141,8 @@ def forget(
     now = datetime.now(timezone.utc)
     try:
         consumer = KafkaConsumer(
-            **_reach(settings),
+            **kafka_python_arguments(settings),
+            bootstrap_timeout_ms=CONNECT_MS,
             group_id=settings.kafka.group,  # to read what it has committed; the partitions are our own choice
             isolation_level="read_committed",
             enable_auto_commit=False,
@@ -149,7 +151,7 @@ def forget(
             metrics_enabled=False,
         )
     except KafkaError:
-        raise BrokerAbsent(settings.kafka.bootstrap) from None
+        raise not_reached(settings) from None
     try:
         places = [TopicPartition(name, number) for name in names[1:] for number in range(counts[name])]
         consumer.assign(places)
@@ -180,18 +182,11 @@ def _checked(customers: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(customers))
 
 
-def _reach(settings: Settings) -> dict[str, Any]:
-    return {
-        "bootstrap_servers": settings.kafka.bootstrap.split(","),
-        "client_id": settings.kafka.client_id,
-        "bootstrap_timeout_ms": CONNECT_MS,
-    }
-
-
 def _ask(settings: Settings, ids: list[str], requests: list[ErasureRequest]) -> dict[TopicPartition, int]:
     """Put the requests on their topic; give the last offset of each partition."""
     producer = KafkaProducer(
-        **_reach(settings),
+        **kafka_python_arguments(settings),
+        bootstrap_timeout_ms=CONNECT_MS,
         acks="all",
         enable_idempotence=False,  # a request twice is done twice, to no harm
         max_in_flight_requests_per_connection=1,

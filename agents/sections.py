@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from agents.setting_rules import SECRET
 from schemas.topics import CLICKSTREAM, ORDERS
 
 _BROKERS = (
@@ -67,6 +68,104 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fetch_max_records: Annotated[
         int, Meta(ge=1, le=100_000, description="Records of a partition taken in one go.")
     ] = 2000
+
+
+class SecuritySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Encryption and login on the way to the brokers.
+
+    Files are read when something connects, so that a command that does not connect needs none of them.
+
+    Examples
+    --------
+    >>> SecuritySettings(password="swordfish")
+    SecuritySettings(protocol='PLAINTEXT', username='', password=***)
+    >>> SecuritySettings(username="ann").problems()
+    ['security: username is set, but protocol PLAINTEXT does not log in; SASL_SSL does']
+    """
+
+    protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"],
+        Meta(description="What the brokers' listener speaks: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."),
+    ] = "PLAINTEXT"
+    mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"],
+        Meta(description="How to log in with SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."),
+    ] = "SCRAM-SHA-512"
+    username: Annotated[str, Meta(description="Who logs in by PLAIN or SCRAM.")] = ""
+    password: Annotated[
+        str,
+        Meta(extra=SECRET, description="The password, best from the environment; it is never shown."),
+    ] = ""
+    password_file: Annotated[str, Meta(description="A file that holds the password instead.")] = ""
+    token_file: Annotated[
+        str, Meta(description="A file that holds the OAUTHBEARER token; it is read anew for each login.")
+    ] = ""
+    ca_file: Annotated[
+        str,
+        Meta(description="PEM file of who may sign a broker's certificate; empty: whom the system trusts."),
+    ] = ""
+    certificate_file: Annotated[
+        str, Meta(description="PEM file of our own certificate, where brokers ask for one (mutual TLS).")
+    ] = ""
+    key_file: Annotated[
+        str, Meta(description="PEM file of its key, not encrypted; empty where certificate_file holds both.")
+    ] = ""
+    check_hostname: Annotated[
+        bool, Meta(description="A broker's certificate must be for the name that we connect to.")
+    ] = True
+    allow_plaintext_credentials: Annotated[
+        bool, Meta(description="Log in over a connection that is not encrypted (SASL_PLAINTEXT).")
+    ] = False
+
+    def __repr__(self) -> str:
+        shown = "***" if self.password else "''"
+        return f"SecuritySettings(protocol={self.protocol!r}, username={self.username!r}, password={shown})"
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether there is a SASL login."""
+        return self.protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    def problems(self) -> list[str]:
+        """Say what is missing or contradicts itself, one line each.
+
+        What would be ignored is refused: a password that goes with a protocol which does not log in means
+        that somebody believes in a protection that is not there.
+        """
+        found = []
+        token = self.logs_in and self.mechanism == "OAUTHBEARER"
+        for name in ("username", "password", "password_file", "token_file"):
+            if getattr(self, name) and not self.logs_in:
+                found.append(
+                    f"security: {name} is set, but protocol {self.protocol} does not log in; SASL_SSL does"
+                )
+            elif getattr(self, name) and token != (name == "token_file"):
+                found.append(f"security: {name} is set, but mechanism {self.mechanism} does not use it")
+        for name in ("ca_file", "certificate_file", "key_file"):
+            if getattr(self, name) and not self.encrypted:
+                found.append(f"security: {name} is set, but protocol {self.protocol} does not encrypt")
+        if token and not self.token_file:
+            found.append("security: mechanism OAUTHBEARER needs token_file")
+        if self.logs_in and not token:
+            if not self.username:
+                found.append(f"security: mechanism {self.mechanism} needs username")
+            if not (self.password or self.password_file):
+                found.append(f"security: mechanism {self.mechanism} needs password_file or password")
+        if self.password and self.password_file:
+            found.append("security: password and password_file are both set; one of them is enough")
+        if self.key_file and not self.certificate_file:
+            found.append("security: key_file is set, but certificate_file is not")
+        if self.logs_in and not self.encrypted and not self.allow_plaintext_credentials:
+            found.append(
+                f"security: protocol {self.protocol} would log in over a connection that anybody can read; "
+                "use SASL_SSL, or set allow_plaintext_credentials"
+            )
+        return found
 
 
 class TopicSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

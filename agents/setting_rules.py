@@ -15,6 +15,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+SECRET = {"secret": True}
+"""Put into a type's `Meta(extra=...)`: the value is never shown."""
+
 
 def meaning(annotation: Any) -> str:
     """Give the description that a type carries, or an empty string.
@@ -29,6 +32,19 @@ def meaning(annotation: Any) -> str:
     if isinstance(info, inspect.Metadata):
         return str((info.extra_json_schema or {}).get("description", ""))
     return ""
+
+
+def is_secret(annotation: Any) -> bool:
+    """Tell whether a setting's value must not be shown.
+
+    Examples
+    --------
+    >>> from typing import Annotated
+    >>> is_secret(Annotated[str, msgspec.Meta(extra=SECRET)]), is_secret(str)
+    (True, False)
+    """
+    info = inspect.type_info(annotation)
+    return isinstance(info, inspect.Metadata) and bool((info.extra or {}).get("secret"))
 
 
 def rule(annotation: Any) -> str:
@@ -116,7 +132,8 @@ def read(value: object, annotation: Any, *, text: bool) -> object:
     except msgspec.ValidationError:
         read_value = None
     if read_value is None or not _is_finite(read_value):
-        raise ValueError(f"must be {rule(annotation)}, not {value!r}")
+        shown = "this one" if is_secret(annotation) else repr(value)
+        raise ValueError(f"must be {rule(annotation)}, not {shown}")
     return read_value
 
 

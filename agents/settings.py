@@ -21,11 +21,12 @@ from agents.errors import OperatorError
 from agents.sections import (
     DeadLetterSettings,
     KafkaSettings,
+    SecuritySettings,
     TopicSettings,
     WebSettings,
     WorkerSettings,
 )
-from agents.setting_rules import meaning, read, rule, toml
+from agents.setting_rules import is_secret, meaning, read, rule, toml
 from schemas.topics import CLICKSTREAM, ORDERS, TOPIC_BY_NAME, dead_letters_of
 from streams.config import (
     AlertConfig,
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kafka: KafkaSettings = KafkaSettings()
+    security: SecuritySettings = SecuritySettings()
     topics: TopicSettings = TopicSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
@@ -118,7 +120,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         >>> Settings(topics=TopicSettings(orders="models")).problems()
         ['topics: orders and models are both named models']
         """
-        found = self.streams.problems()
+        found = self.streams.problems() + self.security.problems()
         kafka = self.kafka
         if kafka.request_timeout_seconds < kafka.session_timeout_seconds:
             found.append("kafka: request_timeout_seconds must not be less than session_timeout_seconds")
@@ -267,8 +269,15 @@ def settings_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def settings_toml(settings: Settings) -> str:
+def settings_toml(settings: Settings, *, secrets: bool = False) -> str:
     """Write settings as the file that `load` would read them from, with what each one means.
+
+    Parameters
+    ----------
+    settings
+        What to write.
+    secrets
+        Write out what must not be shown as well; otherwise a comment says that it is set.
 
     Examples
     --------
@@ -284,6 +293,10 @@ def settings_toml(settings: Settings) -> str:
         for field in msgspec.structs.fields(section.type):
             value = getattr(getattr(settings, section.name), field.name)
             allowed = "" if isinstance(value, bool | str) else f" ({rule(field.type)})"
-            lines += [f"# {meaning(field.type)}{allowed}", f"{field.name} = {toml(value)}"]
+            lines.append(f"# {meaning(field.type)}{allowed}")
+            if value and is_secret(field.type) and not secrets:
+                lines.append(f"# {field.name} is set and not shown")
+            else:
+                lines.append(f"{field.name} = {toml(value)}")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)

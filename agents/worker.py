@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 import faust
-from prometheus_client import start_http_server
 
-from agents import metrics
+from agents.acls import check_rights
 from agents.app import HoldfastApp, make_app
 from agents.cluster import check_layout, create_missing, input_ids
 from agents.errors import OperatorError
 from agents.model_file import read_model
 from agents.settings import Settings
+from agents.web import serve
 from streams.learning.served import Served
 
 
@@ -24,11 +24,12 @@ def prepare(settings: Settings) -> None:
     Raises
     ------
     OperatorError
-        When no broker answers, an input topic is missing, or partition counts do not fit.
+        When no broker answers, an input topic is missing, partition counts do not fit, or a right is missing.
     """
     check_layout(settings, roles={"input"})
     create_missing(settings, roles={"output", "internal", "dead"})
     check_layout(settings)
+    check_rights(settings)
 
 
 def serve_metrics(settings: Settings) -> int:
@@ -41,12 +42,11 @@ def serve_metrics(settings: Settings) -> int:
     """
     web = settings.web
     try:
-        server, _ = start_http_server(web.port, web.host, registry=metrics.REGISTRY)
+        return serve(web.host, web.port)
     except OSError as error:
         raise OperatorError(
             f"cannot serve metrics at {web.host}:{web.port}: {error.strerror}; set web.port to another, or 0"
         ) from None
-    return int(server.server_port)
 
 
 def run(app: HoldfastApp, loglevel: str) -> None:

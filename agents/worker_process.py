@@ -143,7 +143,7 @@ class WorkerProcess:
     def start(self) -> None:
         """Start the process; it takes some seconds until it has joined its group."""
         file = self._folder / "holdfast.toml"
-        file.write_text(settings_toml(self._settings), encoding="utf-8")
+        _write_for_us_alone(file, settings_toml(self._settings, secrets=True))
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
         paths = [str(_ROOT), surroundings.get("PYTHONPATH", "")]
         surroundings |= {
@@ -246,6 +246,13 @@ def last_words(log: str) -> str:
     lines = [line.strip() for line in _TERMINAL_CODE.sub("", log).splitlines() if line.strip()]
     telling = [line for line in lines if _TELLING.match(line)] or lines or ["its log is empty"]
     return telling[-1].removeprefix("holdfast: ")[:_SHOWN]
+
+
+def _write_for_us_alone(file: Path, text: str) -> None:
+    """Write a file that may hold a password: nobody else may read it, not even for a moment."""
+    file.unlink(missing_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)
 
 
 def _way_out(code: int) -> str:

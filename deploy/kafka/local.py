@@ -110,7 +110,9 @@ class _Broker:
 
     def format(self, cluster: str, scram: Sequence[str]) -> None:
         extra = [part for user in scram for part in ("--add-scram", user)]
-        command = _java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.config), *extra)
+        # With "=": one id in 64 begins with a dash, and would be taken for an option.
+        named = [f"--cluster-id={cluster}", f"--config={self.config}"]
+        command = _java("kafka.tools.StorageTool", "format", *named, *extra)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise KafkaStartError(

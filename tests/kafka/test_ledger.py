@@ -6,12 +6,12 @@ import asyncio
 import itertools
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agents.changelog import read_latest
 from agents.cluster import create_missing
+from agents.connection import aiokafka_arguments
 from agents.ledger import Fenced, TransactionalLedger
 from agents.settings import Settings, load
 from schemas.topics import CHANGELOG
@@ -33,15 +33,13 @@ def settings(live_broker: dict[str, object]) -> Settings:
 
 
 def ledger(settings: Settings) -> TransactionalLedger:
-    return TransactionalLedger(connection(settings), settings.kafka.group, settings.topic(CHANGELOG), 0)
-
-
-def connection(settings: Settings) -> dict[str, Any]:
-    return {"bootstrap_servers": settings.kafka.bootstrap}
+    return TransactionalLedger(
+        aiokafka_arguments(settings), settings.kafka.group, settings.topic(CHANGELOG), 0
+    )
 
 
 async def latest(settings: Settings) -> dict[bytes, bytes]:
-    return await read_latest(settings.topic(CHANGELOG), 0, connection(settings), idle_seconds=10.0)
+    return await read_latest(settings.topic(CHANGELOG), 0, aiokafka_arguments(settings), idle_seconds=10.0)
 
 
 def record(key: str, value: str) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
