@@ -19,7 +19,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from agents.errors import OperatorError
+from agents.errors import EXIT_BROKER_ABSENT, OperatorError
 from agents.settings import Settings
 from schemas.topics import EXAMPLES, INPUTS, MODELS, TOPICS, TopicSpec
 from streams.config import DAY_MS
@@ -35,6 +35,8 @@ _DEAD_LETTERS_KEPT_MS = 14 * DAY_MS
 
 class BrokerAbsent(OperatorError):  # noqa: N818 - a state of the world, named after it
     """Nothing that speaks Kafka answers where the settings say."""
+
+    exit_code = EXIT_BROKER_ABSENT
 
     def __init__(self, bootstrap: str) -> None:
         super().__init__(
