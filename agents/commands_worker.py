@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def worker(invocation: Invocation, model: Path | None, verbose: bool, supervise:
 
         arguments = [*(["--model", str(model)] if model else []), *(["-v"] if verbose else [])]
         sys.exit(Supervisor(worker_command(invocation.options(), arguments)).run())
+    # Until Faust puts its own handler in place nothing has begun that would have to be sealed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     from agents import metrics
     from agents.worker import start
 

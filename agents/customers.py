@@ -21,6 +21,7 @@ from agents.errors import OperatorError
 from agents.models import ModelFeed
 from agents.settings import Settings
 from agents.transport import Consumer, Producer
+from agents.watchdog import Progress
 from schemas.topics import CHANGELOG, INPUTS
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,10 @@ class Customers:
         await asyncio.gather(*(room.seal() for room in rooms))
         for partition in going:
             metrics.drop_partition(partition)
+
+    def progress(self) -> dict[str, Progress]:
+        """Tell how each partition gets on that has been recovered."""
+        return {f"partition {room.partition}": room.progress() for room in list(self.rooms.values())}
 
     async def feed(self, message: Any) -> None:
         """Hand a fetched batch to its room."""

@@ -30,6 +30,8 @@ PATIENCE_SECONDS = 90.0
 ROOT = Path(__file__).parents[2]
 _names = itertools.count()
 
+_COMMAND_LINE = 'from agents.cli import main\nmain(prog_name="holdfast")'
+
 # Short patience: on the embedded broker a group join takes half of the rebalance timeout, and after a
 # kill the group waits for the dead member's session to end.
 _QUICK: dict[str, object] = {
@@ -56,15 +58,23 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 class Worker:
-    """A worker process."""
+    """A worker process; `patch` is Python that runs in it first, to break something on purpose."""
 
-    def __init__(self, settings: Settings, model: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        model: Path | None = None,
+        options: Iterable[str] = (),
+        patch: str | None = None,
+    ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
         from agents.settings import settings_toml
 
         (folder / "holdfast.toml").write_text(settings_toml(settings))
         self._log = (folder / "log").open("w+b")
-        command = [sys.executable, "-m", "agents", "worker", *(["--model", str(model)] if model else [])]
+        program = ["-m", "agents"] if patch is None else ["-c", f"{patch}\n{_COMMAND_LINE}"]
+        command = [sys.executable, *program, "worker", *options]
+        command += ["--model", str(model)] if model else []
         surroundings = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
         self.process = subprocess.Popen(
             command,
