@@ -54,11 +54,11 @@ class Breaker:
     [None, None, None, Tripped(setting='max_share', refused=3, of=4, reason='missing')]
     """
 
-    __slots__ = ("_in_a_row", "_max_consecutive", "_max_refused", "_refused", "_seen", "_window")
+    __slots__ = ("_in_a_row", "_max_consecutive", "_max_share", "_refused", "_seen", "_window")
 
     def __init__(self, window: int, max_share: float, max_consecutive: int) -> None:
         self._window = window
-        self._max_refused = max_share * window
+        self._max_share = max_share
         self._max_consecutive = max_consecutive
         self._seen = 0
         self._refused: deque[tuple[int, str]] = deque()  # number and reason; no older than the window
@@ -79,7 +79,7 @@ class Breaker:
             refused.popleft()
         if self._in_a_row > self._max_consecutive:
             return self._tripped("max_consecutive", self._in_a_row, self._in_a_row)
-        if self._seen >= self._window and len(refused) > self._max_refused:
+        if self._seen >= self._window and len(refused) / self._window > self._max_share:
             return self._tripped("max_share", len(refused), self._window)
         return None
 

@@ -43,6 +43,8 @@ class Customers:
     def __init__(self, settings: Settings, connection: dict[str, Any], feed: ModelFeed) -> None:
         self.inputs = tuple(settings.topic(name) for name in INPUTS)
         self.rooms: dict[int, Room] = {}
+        self._leaving: list[Room] = []
+        self._awaits_models = False
         self._settings = settings
         self._connection = connection
         self._feed = feed
@@ -57,7 +59,9 @@ class Customers:
                 "do both topics have the same number of partitions?"
             )
         self.rooms = {number: room for number, room in self.rooms.items() if room.generation == generation}
+        self._awaits_models = True
         await self._feed.ready.wait()
+        self._awaits_models = False
         new = sorted(partitions - self.rooms.keys())
         recovered = await asyncio.gather(*(self._recover(partition) for partition in new))
         if not consumer.is_ours(generation):
@@ -91,13 +95,20 @@ class Customers:
         """Seal and drop the rooms of partitions that go."""
         going = {tp.partition for tp in tps if tp.topic in self.inputs} & self.rooms.keys()
         rooms = [self.rooms.pop(partition) for partition in going]
+        self._leaving = rooms
         await asyncio.gather(*(room.seal() for room in rooms))
+        self._leaving = []
         for partition in going:
             metrics.drop_partition(partition)
 
     def progress(self) -> dict[str, Progress]:
-        """Tell how each partition gets on that has been recovered."""
-        return {f"partition {room.partition}": room.progress() for room in list(self.rooms.values())}
+        """Tell how each partition gets on, but for those in recovery, which has a deadline of its own."""
+        found = {f"partition {room.partition}": room.progress() for room in list(self.rooms.values())}
+        for room in self._leaving:  # it is being sealed, whether records wait or not
+            found[f"partition {room.partition}"] = Progress(True, room.sequence)
+        if self._awaits_models:
+            found["the model feed"] = Progress(True, self._feed.taken)
+        return found
 
     async def feed(self, message: Any) -> None:
         """Hand a fetched batch to its room."""

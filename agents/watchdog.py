@@ -32,7 +32,7 @@ from agents.errors import EXIT_BUG
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 9.0
+STOP_SECONDS = 8.5
 """How long a stop may take; who asked for it waits 10 seconds."""
 
 _MOST_SECONDS_BETWEEN_LOOKS = 0.5

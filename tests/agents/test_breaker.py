@@ -31,7 +31,7 @@ class Naive:
         commonest = Counter(last).most_common(1)[0][0]
         if run > self.max_consecutive:
             return Tripped("max_consecutive", run, run, commonest)
-        if len(self.all) >= self.window and len(last) > self.max_share * self.window:
+        if len(self.all) >= self.window and len(last) / self.window > self.max_share:
             return Tripped("max_share", len(last), self.window, commonest)
         return None
 
