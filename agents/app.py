@@ -14,16 +14,19 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 import faust
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from agents.connection import aiokafka_arguments, faust_credentials
 from agents.customers import Customers
-from agents.errors import OperatorError
+from agents.errors import EXIT_BUG, OperatorError
 from agents.models import ModelFeed
 from agents.session import Session
 from agents.settings import Settings
@@ -35,6 +38,7 @@ from agents.transport import (
     Producer,
     RawBatches,
 )
+from agents.watchdog import Judge, Progress, Watchdog, look_seconds
 from schemas.topics import MODELS
 from streams.learning.served import Served
 
@@ -42,9 +46,6 @@ if TYPE_CHECKING:
     from agents.learner import Learner
 
 log = logging.getLogger(__name__)
-
-EXIT_BUG = 70
-"""Exit code of a worker that met an error that it did not expect (sysexits' EX_SOFTWARE)."""
 
 TICK_SECONDS = 0.05
 
@@ -71,17 +72,40 @@ async def guarded(work: Awaitable[Any]) -> None:
         die(error)
 
 
+@contextmanager
+def nothing_unexpected() -> Iterator[None]:
+    """End the process for an unexpected error where no coroutine is guarded: at the start, in a thread."""
+    try:
+        yield
+    except OperatorError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as in `guarded`
+        die(error)
+
+
 class HoldfastApp(faust.App):
-    """A Faust app that seals before it stops."""
+    """A Faust app that is watched, and seals before it stops."""
 
     idempotent_producer = True
     before_stop: Callable[[], Awaitable[None]] | None = None
+    watchdog: Watchdog | None = None
+
+    async def on_first_start(self) -> None:
+        """Begin to watch."""
+        await super().on_first_start()
+        if self.watchdog is not None:
+            threading.Thread(target=_watch, args=(self.watchdog,), name="watchdog", daemon=True).start()
 
     async def on_stop(self) -> None:
         """Seal and commit while consumer and producer are still there."""
         if self.before_stop is not None:
             await guarded(self.before_stop())
         await super().on_stop()
+
+
+def _watch(watchdog: Watchdog) -> None:
+    with nothing_unexpected():
+        watchdog.watch()
 
 
 def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | None = None) -> HoldfastApp:
@@ -135,7 +159,28 @@ def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | 
         parts.append(learner)
         _agent(app, "learner", (learner.topic,), learner)
     _wire(app, parts, (feed.run, session.run))
+    app.watchdog = _watchdog(app, parts, settings)
     return app
+
+
+def _watchdog(app: HoldfastApp, parts: list[Customers | Learner], settings: Settings) -> Watchdog:
+    worker = settings.worker
+    look = look_seconds(worker.hung_seconds, worker.stalled_seconds)
+
+    def loops() -> dict[str, asyncio.AbstractEventLoop]:
+        fetching = cast(Consumer, app.consumer).fetching_loop
+        return {"main": app.loop} | ({"consumer": fetching} if fetching is not None else {})
+
+    def partitions() -> dict[str, Progress]:
+        return {name: progress for part in parts for name, progress in part.progress().items()}
+
+    return Watchdog(
+        Judge(worker.hung_seconds, worker.stalled_seconds, look),
+        look,
+        loops=loops,
+        partitions=partitions,
+        stopping=lambda: bool(app.should_stop),
+    )
 
 
 def _agent(app: HoldfastApp, name: str, topics: tuple[str, ...], part: Customers | Learner) -> None:
@@ -178,7 +223,11 @@ def _wire(
 
     async def seal_all() -> None:
         consumer = cast(Consumer, app.consumer)
-        await handed_over({TP(tp.topic, tp.partition) for tp in consumer.assignment()})
+        try:
+            held = {TP(tp.topic, tp.partition) for tp in consumer.assignment()}
+        except ConsumerNotStarted:
+            return  # asked to stop before it had joined: there is nothing to seal
+        await handed_over(held)
         await consumer.commit()
         for task in background:
             task.cancel()

@@ -20,7 +20,7 @@ from kafka.admin import ConfigResource
 from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from agents.connection import kafka_python_arguments
-from agents.errors import OperatorError
+from agents.errors import EXIT_TRY_AGAIN, OperatorError
 from agents.refusal import why_refused
 from agents.settings import Settings
 from schemas.topics import ERASURES, EXAMPLES, INPUTS, MODELS, TOPICS, TopicSpec
@@ -39,6 +39,8 @@ _COMPACTED_WITHIN_MS = 7 * DAY_MS
 
 class BrokerAbsent(OperatorError):  # noqa: N818 - a state of the world, named after it
     """Nothing that speaks Kafka answers where the settings say."""
+
+    exit_code = EXIT_TRY_AGAIN
 
     def __init__(self, bootstrap: str) -> None:
         super().__init__(

@@ -1,8 +1,8 @@
 """What all commands share: how they fail, where their settings come from, how their help looks.
 
 There are two ways to fail. What the person in front can put right is told in one line, `holdfast: ...`,
-with exit code 1, or 2 when the command line itself is wrong. Anything else is a bug and keeps its
-traceback.
+with exit code 1, 2 when the command line itself is wrong, or 75 when no broker answers. Anything else
+is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -60,6 +60,19 @@ class Invocation:
     def __init__(self, config: Path | None, assignments: Mapping[str, str]) -> None:
         self.config = config
         self.assignments = dict(assignments)
+
+    def options(self) -> list[str]:
+        """Give what stands before the command, as it would be written again.
+
+        Examples
+        --------
+        >>> Invocation(Path("shop.toml"), {"web.port": "0"}).options()
+        ['--config', 'shop.toml', '--set', 'web.port=0']
+        """
+        options = ["--config", str(self.config)] if self.config is not None else []
+        for key, value in self.assignments.items():
+            options += ["--set", f"{key}={value}"]
+        return options
 
     def settings(self, overrides: Mapping[str, object] | None = None) -> Settings:
         """Load the settings.

@@ -25,6 +25,7 @@ from agents.models import ModelFeed
 from agents.session import Session
 from agents.settings import Settings
 from agents.transport import Consumer, Producer
+from agents.watchdog import Progress
 from schemas.topics import CHANGELOG, ERASURES, INPUTS
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class Customers:
     ) -> None:
         self.topics = tuple(settings.topic(name) for name in (*INPUTS, ERASURES))
         self.rooms: dict[int, Room] = {}
+        self._leaving: list[Room] = []
+        self._awaits_models = False
         self._settings = settings
         self._connection = connection
         self._feed = feed
@@ -73,7 +76,9 @@ class Customers:
                 "do they have the same number of partitions, and all workers the same version?"
             )
         await self._let_go(n for n, room in self.rooms.items() if room.generation != generation)
+        self._awaits_models = True
         await self._feed.ready.wait()
+        self._awaits_models = False
         new = sorted(partitions - self.rooms.keys())
         topic = self._settings.topic(CHANGELOG)
         ledgers = [
@@ -129,10 +134,21 @@ class Customers:
 
     async def _let_go(self, partitions: Iterable[int]) -> None:
         rooms = [self.rooms.pop(partition) for partition in list(partitions)]
+        self._leaving = rooms
         await asyncio.gather(*(room.seal() for room in rooms))
+        self._leaving = []
         for room in rooms:
             await room.ledger.close()
             metrics.drop_partition(room.partition)
+
+    def progress(self) -> dict[str, Progress]:
+        """Tell how each partition gets on, but for those in recovery, which has a deadline of its own."""
+        found = {f"partition {room.partition}": room.progress() for room in list(self.rooms.values())}
+        for room in self._leaving:  # it is being sealed, whether records wait or not
+            found[f"partition {room.partition}"] = Progress(True, room.sequence)
+        if self._awaits_models:
+            found["the model feed"] = Progress(True, self._feed.taken)
+        return found
 
     async def feed(self, message: Any) -> None:
         """Hand a fetched batch to its room."""

@@ -25,14 +25,17 @@ from typing import Any
 from faust.types import TP
 
 from agents import metrics
+from agents.breaker import Breaker, Tripped, flood
 from agents.changelog import MARKER_VERSION, Marker, Recovered, marker_record, state_records
 from agents.dead_letters import dead_letter
 from agents.erasures import Requests
+from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger
 from agents.models import ModelFeed
 from agents.session import Session
 from agents.settings import Settings
 from agents.transport import Consumer, OutputRecord, Producer
+from agents.watchdog import Progress
 from schemas.codec import WireError, decode_event, encode
 from schemas.decisions import ChurnAlert
 from schemas.events import Event
@@ -117,6 +120,11 @@ class Room:
         self._marked_ms = self.machine.watermark.at_ms
         self._merge: Merge[_Arrived] = Merge(len(self._inputs))
         self._paused: set[TP] = set()
+        letters = settings.dead_letters
+        self._breakers = [
+            Breaker(letters.window, letters.max_share, letters.max_consecutive) for _ in self._inputs
+        ]
+        self._flood: tuple[str, Tripped] | None = None
         self._out: dict[tuple[str, int], list[OutputRecord]] = {}
         self._unacknowledged: list[Awaitable[Any]] = []
         self._since_seal = 0
@@ -179,8 +187,11 @@ class Room:
             await self._erase()
             busy = self._slice()
             await self._send()
-            if self._seal_is_due():
+            if self._seal_is_due() or self._flood:
                 await self._seal()
+            if self._flood:
+                topic, tripped = self._flood
+                raise OperatorError(flood(tripped, topic, self.partition, dead_letters_of(topic)))
             if not busy and not self._ask_for_more():
                 break
             await asyncio.sleep(0)
@@ -193,7 +204,7 @@ class Room:
         until, most = time.monotonic() + SLICE_SECONDS, self._settings.worker.epoch_max_records
         for count, (source, (record, arrived)) in enumerate(self._merge.ready()):
             self._one(source, record, arrived)
-            if self._since_seal >= most or (count % 16 == 15 and time.monotonic() > until):
+            if self._since_seal >= most or self._flood or (count % 16 == 15 and time.monotonic() > until):
                 return True
             if self.requests and self.requests.is_due(self._has_passed):
                 return True
@@ -221,7 +232,10 @@ class Room:
             self._put(dead_letters_of(topic), self.partition, dead_letter(record, arrived))
             metrics.RECORDS.labels(topic, "dead").inc()
             metrics.DEAD_LETTERS.labels(topic, arrived.reason).inc()
+            if tripped := self._breakers[source].bad(arrived.reason):
+                self._flood = topic, tripped
         else:
+            self._breakers[source].good()
             outcome = self.machine.apply(arrived, source, record.offset)
             metrics.RECORDS.labels(topic, outcome.value).inc()
         self.done[source] = record.offset + 1
@@ -291,6 +305,10 @@ class Room:
     def _lose(self) -> None:
         """Take no more records: another worker goes on, and the rebalance that tells us is on its way."""
         self.closing = self.lost = True
+
+    def progress(self) -> Progress:
+        """Tell the watchdog how this partition gets on; it asks from a thread of its own."""
+        return Progress(self._since_seal > 0 or len(self._merge) > 0 or not self._at_end(), self.sequence)
 
     # Time and epochs
 

@@ -8,8 +8,18 @@ turned into a message.
 
 from __future__ import annotations
 
+EXIT_OPERATOR = 1
+"""A person has to put something right: a setting, a topic, a flood of bad messages."""
+
+EXIT_USAGE = 2
+"""The command line itself is wrong."""
+
+EXIT_BUG = 70
+"""An error that nobody expected, or a worker that hung (sysexits' EX_SOFTWARE)."""
+
 EXIT_TRY_AGAIN = 75
-"""Exit code of trouble that passes by itself: start again later (sysexits' EX_TEMPFAIL)."""
+"""Trouble that passes by itself, such as a broker that does not answer: the same command may work later
+(sysexits' EX_TEMPFAIL)."""
 
 
 class OperatorError(Exception):
@@ -26,7 +36,7 @@ class OperatorError(Exception):
     'no Kafka broker answers at 127.0.0.1:9092'
     """
 
-    exit_code = 1
+    exit_code = EXIT_OPERATOR
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

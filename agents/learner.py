@@ -17,13 +17,16 @@ import msgspec
 from faust.types import TP
 
 from agents import metrics
+from agents.breaker import Breaker, Tripped, flood
 from agents.changelog import read_latest
 from agents.dead_letters import dead_letter
+from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger, make_ledger
 from agents.session import Session
 from agents.settings import Settings
 from agents.signing import BadSignature, sign, signing_key, verified
 from agents.transport import Consumer, OutputRecord, Producer
+from agents.watchdog import Progress
 from schemas.codec import WireError, encode
 from schemas.learning import Example
 from schemas.topics import EXAMPLES, LEARNER_CHECKPOINT, MODELS, dead_letters_of
@@ -80,6 +83,8 @@ class Learner:
         self._sealed_at = time.monotonic()
         self._published = -1
         self._dead: list[OutputRecord] = []
+        self._breaker = self._new_breaker()
+        self._flood: Tripped | None = None
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
 
@@ -99,6 +104,7 @@ class Learner:
         self._ledger = ledger
         self.machine, self._next = self._restored(latest.get(CHECKPOINT_KEY))
         self._sealed_next, self._published = self._next, -1
+        self._breaker = self._new_breaker()
         consumer.starts[self._tp] = self._next
         log.info("learner goes on after %d examples", self.machine.n_learned)
 
@@ -113,6 +119,17 @@ class Learner:
                 "same worker.signing_key_file, or delete that topic to learn anew from the examples"
             ) from None
         return LearnerMachine.restore(self._settings.streams, sealed.checkpoint), sealed.offset
+
+    def _new_breaker(self) -> Breaker:
+        letters = self._settings.dead_letters
+        return Breaker(letters.window, letters.max_share, letters.max_consecutive)
+
+    def progress(self) -> dict[str, Progress]:
+        """Tell the watchdog how learning gets on; it asks from a thread of its own."""
+        if self.machine is None or self._consumer is None:
+            return {}
+        waiting = self._next != self._sealed_next or not self._consumer.at_end(self._tp, self._next)
+        return {"learner": Progress(waiting, self._sealed_next)}
 
     async def revoked(self, tps: set[TP]) -> None:
         """Seal and let go when the examples go to another worker."""
@@ -132,6 +149,9 @@ class Learner:
             for count, record in enumerate(message.value, start=1):
                 if record.offset >= self._next:
                     self._learn(machine, record)
+                if self._flood:
+                    await self._seal(machine)
+                    raise OperatorError(flood(self._flood, self.topic, 0, dead_letters_of(self.topic)))
                 if count % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
 
@@ -141,7 +161,9 @@ class Learner:
         except WireError as error:
             self._dead.append(dead_letter(record, error))
             metrics.DEAD_LETTERS.labels(self.topic, error.reason).inc()
+            self._flood = self._breaker.bad(error.reason)
         else:
+            self._breaker.good()
             before = machine.n_learned
             machine.learn(example)
             (metrics.LEARNED if machine.n_learned > before else metrics.LEARNED_TWICE).inc()

@@ -65,6 +65,9 @@ QUALITY = Gauge(
     ["measure"],
     registry=REGISTRY,
 )
+RESTARTS = Gauge(
+    "holdfast_restarts", "Times that the supervisor has started this worker again.", registry=REGISTRY
+)
 
 
 def drop_partition(partition: int) -> None:
@@ -101,6 +104,7 @@ def metrics_table() -> str:
         LEARNED,
         LEARNED_TWICE,
         QUALITY,
+        RESTARTS,
     ):
         (family,) = metric.describe()
         name = family.name + ("_total" if family.type == "counter" else "")

@@ -47,6 +47,8 @@ class ModelFeed:
         self._frozen = frozen is not None
         self._horizon_days = config.reviews.horizon_days
         self.ready = asyncio.Event()
+        self.taken = 0
+        """Published models read so far, for the watchdog."""
 
     async def run(self) -> None:
         """Follow the topic for ever; `ready` is set when its end has been reached once."""
@@ -65,6 +67,7 @@ class ModelFeed:
                 got = await consumer.getmany(tp, timeout_ms=100)
                 for record in got.get(tp, ()):
                     self._take(record.value)
+                    self.taken += 1
                 end = consumer.highwater(tp)  # known from the first answer to a fetch on
                 if end is not None and await consumer.position(tp) >= end:
                     self.ready.set()

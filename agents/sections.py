@@ -20,6 +20,7 @@ _BROKERS = (
 _NAME_RULE = {"rule": "made of letters, digits, dots, dashes and underscores"}
 
 Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
+Patience = Annotated[float, Meta(ge=1.0, le=3600.0)]
 TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$", extra=_NAME_RULE)]
 
 
@@ -226,6 +227,13 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Empty: one is made in the data folder."
         ),
     ] = ""
+    hung_seconds: Annotated[
+        Patience, Meta(description="An event loop that does not turn for longer ends the worker.")
+    ] = 60.0
+    stalled_seconds: Annotated[
+        Patience,
+        Meta(description="Records that wait while nothing is sealed for longer end the worker."),
+    ] = 60.0
 
 
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -248,3 +256,24 @@ class DeadLetterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     max_message_bytes: Annotated[int, Meta(ge=1024, description="Larger messages are refused unread.")] = (
         262_144
     )
+    max_share: Annotated[
+        float,
+        Meta(
+            gt=0.0,
+            le=1.0,
+            description="A larger share of refused messages among the last `window` stops the worker; "
+            "1 never does.",
+        ),
+    ] = 0.2
+    window: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=1_000_000,
+            description="The share is taken over so many records of an input's partition, once there were "
+            "as many since the start.",
+        ),
+    ] = 1000
+    max_consecutive: Annotated[
+        int, Meta(ge=1, description="More refused messages of a partition in a row stop the worker.")
+    ] = 500

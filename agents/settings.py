@@ -129,6 +129,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             other = taken.setdefault(self.topic(name), name)
             if other != name:
                 found.append(f"topics: {other} and {name} are both named {self.topic(name)}")
+        if self.worker.stalled_seconds < 2.0 * self.worker.epoch_seconds:
+            found.append("worker: stalled_seconds must be at least twice epoch_seconds")
         if len(set(self.worker.agents)) != len(self.worker.agents):
             found.append("worker: agents names one of them twice")
         return found

@@ -12,6 +12,7 @@ The hooks are private to Faust, hence its exact pin; a test runs each of them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -166,6 +167,12 @@ class Consumer(base.Consumer):
         """Tell whether the group still knows us by a generation: not after a session was lost."""
         consumer = self._thread._consumer
         return consumer is not None and consumer._coordinator.generation == generation
+
+    @property
+    def fetching_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the thread that talks to the broker; None while there is no such thread."""
+        thread = self._thread
+        return thread.thread_loop if thread._thread_started.is_set() else None
 
     # Lag
 

@@ -9,9 +9,9 @@ import click
 import faust
 
 from agents.acls import check_rights
-from agents.app import HoldfastApp, make_app
+from agents.app import HoldfastApp, make_app, nothing_unexpected
 from agents.cluster import check_layout, create_missing, input_ids
-from agents.errors import OperatorError
+from agents.errors import EXIT_BUG, OperatorError
 from agents.model_file import read_model
 from agents.settings import Settings
 from agents.web import serve
@@ -50,7 +50,13 @@ def serve_metrics(settings: Settings) -> int:
 
 
 def run(app: HoldfastApp, loglevel: str) -> None:
-    """Run a worker until SIGTERM or SIGINT; everything is sealed before it returns."""
+    """Run a worker until SIGTERM or SIGINT; everything is sealed before it returns.
+
+    Raises
+    ------
+    SystemExit
+        With the code for a bug when Faust itself has crashed, which it has logged by then.
+    """
     worker = faust.Worker(app, loglevel=loglevel, quiet=True, redirect_stdouts=False)
     worker.spinner = None  # it would write cursor codes into logs
     logging.getLogger("kafka").setLevel(logging.WARNING)
@@ -58,16 +64,17 @@ def run(app: HoldfastApp, loglevel: str) -> None:
         worker.execute_from_commandline()
     except SystemExit as ended:
         if ended.code:
-            raise
+            raise SystemExit(EXIT_BUG) from None
 
 
 def start(settings: Settings, model: Path | None, loglevel: str) -> None:
     """Do all that `holdfast worker` does."""
-    frozen = Served(read_model(model, settings.reviews.horizon_days)) if model else None
-    prepare(settings)
-    port = serve_metrics(settings)
-    click.echo(
-        f"holdfast worker: {' and '.join(settings.worker.agents)} on {settings.kafka.bootstrap}, "
-        f"group {settings.kafka.group}, metrics at http://{settings.web.host}:{port}/metrics"
-    )
-    run(make_app(settings, input_ids(settings), frozen), loglevel)
+    with nothing_unexpected():
+        frozen = Served(read_model(model, settings.reviews.horizon_days)) if model else None
+        prepare(settings)
+        port = serve_metrics(settings)
+        click.echo(
+            f"holdfast worker: {' and '.join(settings.worker.agents)} on {settings.kafka.bootstrap}, "
+            f"group {settings.kafka.group}, metrics at http://{settings.web.host}:{port}/metrics"
+        )
+        run(make_app(settings, input_ids(settings), frozen), loglevel)

@@ -112,7 +112,7 @@ def test_each_problem_has_a_line_of_its_own() -> None:
 def test_no_broker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CONNECT_MS", 100)
     for command in (("topics",), ("watch",)):
-        said = failure("--set", "kafka.bootstrap=127.0.0.1:1", *command, code=1)
+        said = failure("--set", "kafka.bootstrap=127.0.0.1:1", *command, code=75)
         assert said.startswith("no Kafka broker answers at 127.0.0.1:1;")
 
 

@@ -233,3 +233,8 @@ def test_topics_are_prefixed_and_the_inputs_have_their_own_names() -> None:
 def test_a_topic_that_does_not_exist_is_a_bug() -> None:
     with pytest.raises(KeyError):
         Settings().topic("alerts")
+
+
+def test_a_watchdog_less_patient_than_an_epoch_is_refused() -> None:
+    with pytest.raises(SettingsError, match="stalled_seconds must be at least twice epoch_seconds"):
+        load(None, {}, {"worker.epoch_seconds": 40.0})

@@ -30,6 +30,8 @@ PATIENCE_SECONDS = 90.0
 ROOT = Path(__file__).parents[2]
 _names = itertools.count()
 
+_COMMAND_LINE = 'from agents.cli import main\nmain(prog_name="holdfast")'
+
 # Short patience: on the embedded broker a group join takes half of the rebalance timeout, and after a
 # kill the group waits for the dead member's session to end.
 _QUICK: dict[str, object] = {
@@ -57,16 +59,23 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 class Worker:
-    """A worker process; `before` is code that it runs first, to fail where a test wants it to."""
+    """A worker process; `before` is Python that runs in it first, to break something on purpose."""
 
-    def __init__(self, settings: Settings, model: Path | None = None, before: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        model: Path | None = None,
+        options: Iterable[str] = (),
+        before: str = "",
+    ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
         from agents.settings import settings_toml
 
         (folder / "holdfast.toml").write_text(settings_toml(settings))
         self._log = (folder / "log").open("w+b")
-        program = ["-c", f"{before}\nfrom agents.cli import main\nmain()"] if before else ["-m", "agents"]
-        command = [sys.executable, *program, "worker", *(["--model", str(model)] if model else [])]
+        program = ["-c", f"{before}\n{_COMMAND_LINE}"] if before else ["-m", "agents"]
+        command = [sys.executable, *program, "worker", *options]
+        command += ["--model", str(model)] if model else []
         surroundings = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
         self.process = subprocess.Popen(
             command,
