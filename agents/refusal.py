@@ -5,6 +5,9 @@ untrusted certificate, a listener that wants TLS and a mechanism that it does no
 broker that is not there. So does a refused login most of the time: the broker says so and closes the
 connection, and a client that reads both at once keeps the second. So when one has given up, the steps of a
 connection are taken once more by hand, one by one, and the first that fails has a name.
+
+A reason is given only where it is certain. What merely closes connections, such as a proxy before a broker
+that is starting again, counts as a broker that is not there, which may well be there a moment later.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Any
 
 from kafka.net.sasl import get_sasl_mechanism
 
+from agents.broker import answers
 from agents.connection import kafka_python_arguments
 from agents.sections import SecuritySettings
 from agents.settings import Settings
@@ -59,26 +63,46 @@ def _first_steps(security: SecuritySettings, host: str, port: int, arguments: di
         return None
     with connection:
         if context is None:
+            if not answers(host, port, _SECONDS):
+                wants_tls = _speaks_tls(host, port)
+                return f"it wants TLS, and security.protocol is {security.protocol}" if wants_tls else None
             return _talk(security, connection, arguments)
         try:
             encrypted = context.wrap_socket(connection, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             return f"its certificate is not trusted ({error.verify_message.rstrip('.')})"
         except OSError:
-            return f"it does not speak TLS, and security.protocol is {security.protocol}"
+            if answers(host, port, _SECONDS):
+                return f"it does not speak TLS, and security.protocol is {security.protocol}"
+            return None
         with encrypted:
             return _talk(security, encrypted, arguments)
+
+
+def _speaks_tls(host: str, port: int) -> bool:
+    """Tell whether a listener speaks TLS, whoever it is: nothing is said to it but hello."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), _SECONDS) as connection, context.wrap_socket(connection):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")  # it speaks TLS, if only to refuse
+    except OSError:
+        return False
 
 
 def _talk(security: SecuritySettings, connection: socket.socket, arguments: dict[str, Any]) -> str | None:
     try:
         _ask(connection, _API_VERSIONS, b"")
-    except OSError:
-        if not security.encrypted:
-            return f"it closes the connection; does it want TLS? security.protocol is {security.protocol}"
+    except TimeoutError:
+        return None
+    except OSError:  # with TLS 1.3 a certificate is refused after the handshake
         if security.certificate_file:
             return f"it does not accept the certificate in {security.certificate_file}"
-        return "it closes the connection; does it want a certificate? security.certificate_file is empty"
+        return (
+            "it wants a certificate, and security.certificate_file is empty" if security.encrypted else None
+        )
     wanted = security.mechanism if security.logs_in else "none"
     try:
         # Without a login of ours this is a question all the same: the answer is what the listener offers.

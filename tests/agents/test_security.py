@@ -6,16 +6,19 @@ import ast
 import asyncio
 import logging
 import os
+import socketserver
 import ssl
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from agents import connection
+from agents import cluster, connection
 from agents.broker import EmbeddedBroker
 from agents.cli import main
+from agents.cluster import BrokerAbsent, describe
 from agents.connection import (
     Secret,
     aiokafka_arguments,
@@ -247,6 +250,28 @@ def test_every_kafka_client_takes_its_arguments_from_one_place() -> None:
 
 def _name(function: ast.expr) -> str:
     return ast.unparse(function).split(".")[-1]
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
+def test_what_only_closes_connections_is_a_broker_that_is_not_there(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy before a broker that is starting again: no reason to give up for good."""
+    monkeypatch.setattr(cluster, "CONNECT_MS", 300)
+
+    class Closing(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Closing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        overrides = {
+            "kafka.bootstrap": f"127.0.0.1:{server.server_address[1]}",
+            "security.protocol": protocol,
+        }
+        with pytest.raises(BrokerAbsent):
+            describe(load(Path(os.devnull), {}, overrides))
+        server.shutdown()
 
 
 # What comes from the wire is data

@@ -172,9 +172,7 @@ def test_what_is_wrong_has_a_name(
     stranger = Authority(tmp_path / "stranger", "Somebody else")
     assert "certificate is not trusted" in refusal(reach(kafka, secured | {"ca_file": str(stranger.ca)}))
     assert "certificate is not trusted" in refusal(reach(kafka, secured | {"ca_file": ""}))
-    assert refusal(reach(kafka, {})) == (
-        "it closes the connection; does it want TLS? security.protocol is PLAINTEXT"
-    )
+    assert refusal(reach(kafka, {})) == ("it wants TLS, and security.protocol is PLAINTEXT")
     assert refusal(reach(kafka, {"protocol": "SSL", "ca_file": str(authority.ca)})) == (
         "it wants a login (OAUTHBEARER or PLAIN or SCRAM-SHA-256 or SCRAM-SHA-512), "
         "and security.protocol is SSL"

@@ -53,7 +53,7 @@ def test_a_certificate_of_ours_gets_in_and_no_other(tmp_path: Path) -> None:
         own = {"certificate_file": str(ours.certificate), "key_file": str(ours.key)}
         work(reach(kafka, encrypted | own))
         assert describe(reach(kafka, encrypted | {"certificate_file": str(ours.both)}))
-        assert "does it want a certificate?" in refusal(reach(kafka, encrypted))
+        assert "it wants a certificate" in refusal(reach(kafka, encrypted))
         unknown = reach(kafka, encrypted | {"certificate_file": str(theirs.both)})
         assert f"does not accept the certificate in {theirs.both}" in refusal(unknown)
 
