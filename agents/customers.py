@@ -15,11 +15,12 @@ from typing import Any
 from faust.types import TP
 
 from agents import metrics
-from agents.changelog import Recovered, decode, read_latest
 from agents.epochs import Room
 from agents.errors import OperatorError
 from agents.models import ModelFeed
+from agents.recovery import Recovered, Recovery
 from agents.settings import Settings
+from agents.stores import open_store
 from agents.transport import Consumer, Producer
 from schemas.topics import CHANGELOG, INPUTS
 
@@ -55,11 +56,13 @@ class Customers:
                 f"the group assigns {' and '.join(self.inputs)} to different workers; "
                 "do both topics have the same number of partitions?"
             )
-        self.rooms = {number: room for number, room in self.rooms.items() if room.generation == generation}
+        await self._let_go({n for n, room in self.rooms.items() if room.generation != generation})
         await self._feed.ready.wait()
         new = sorted(partitions - self.rooms.keys())
         recovered = await asyncio.gather(*(self._recover(partition) for partition in new))
         if not consumer.is_ours(generation):
+            for state in recovered:
+                state.states.close()
             return  # another rebalance began meanwhile, and will call again
         for partition, state in zip(new, recovered, strict=True):
             self.rooms[partition] = Room(
@@ -80,19 +83,23 @@ class Customers:
 
     async def _recover(self, partition: int) -> Recovered:
         started = time.monotonic()
-        latest = await read_latest(self._settings.topic(CHANGELOG), partition, self._connection)
-        recovered = decode(latest)
+        changelog = self._settings.topic(CHANGELOG)
+        store = await open_store(self._settings, changelog, partition)
+        recovered = await Recovery(changelog, partition, self._connection).run(store)
         metrics.RECOVERY_SECONDS.labels(str(partition)).set(time.monotonic() - started)
         log.info("partition %d: %d customers recovered", partition, len(recovered.states))
         return recovered
 
     async def revoked(self, tps: set[TP]) -> None:
         """Seal and drop the rooms of partitions that go."""
-        going = {tp.partition for tp in tps if tp.topic in self.inputs} & self.rooms.keys()
-        rooms = [self.rooms.pop(partition) for partition in going]
+        await self._let_go({tp.partition for tp in tps if tp.topic in self.inputs} & self.rooms.keys())
+
+    async def _let_go(self, partitions: set[int]) -> None:
+        rooms = [self.rooms.pop(partition) for partition in partitions]
         await asyncio.gather(*(room.seal() for room in rooms))
-        for partition in going:
-            metrics.drop_partition(partition)
+        for room in rooms:
+            room.states.close()
+            metrics.drop_partition(room.partition)
 
     async def feed(self, message: Any) -> None:
         """Hand a fetched batch to its room."""

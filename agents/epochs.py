@@ -22,10 +22,12 @@ from typing import Any
 from faust.types import TP
 
 from agents import metrics
-from agents.changelog import MARKER_VERSION, Marker, Recovered, marker_record, state_records
+from agents.changelog import MARKER_VERSION, Marker, marker_record, state_records
 from agents.dead_letters import dead_letter
 from agents.models import ModelFeed
+from agents.recovery import Recovered
 from agents.settings import Settings
+from agents.stores import Position
 from agents.transport import Consumer, OutputRecord, Producer
 from schemas.codec import WireError, decode_event, encode
 from schemas.decisions import ChurnAlert
@@ -57,7 +59,7 @@ class Room:
     generation
         Of the consumer group when the partition was taken over; records of another are stale.
     recovered
-        What the changelog held.
+        Where the worker before us left off.
     """
 
     def __init__(
@@ -92,11 +94,11 @@ class Room:
         self._to_repeat = settings.worker.epoch_max_records if marker else 0
         self.sequence = marker.sequence if marker else 0
         model = Served(marker.model) if marker else feed.latest
-        self.machine = CustomerMachine(settings.streams, model, partition, self._inputs)
+        self.states = recovered.states
+        self.machine = CustomerMachine(settings.streams, model, partition, self._inputs, states=self.states)
         if marker:
             self.machine.watermark.at_ms = marker.watermark_ms
-        for customer_id, state in recovered.states.items():
-            self.machine.load(customer_id, state)
+        self.machine.expect(self.states.dues())
         self._marked_ms = self.machine.watermark.at_ms
         self._merge: Merge[_Arrived] = Merge(len(self._inputs))
         self._paused: set[TP] = set()
@@ -277,12 +279,14 @@ class Room:
             offsets=dict(zip(self._inputs, self.done, strict=True)),
             watermark_ms=machine.watermark.at_ms,
             model=machine.model.snapshot,
+            customers=len(machine.states),
         )
         self._marked_ms = marker.watermark_ms
-        await self._write([marker_record(marker)])
+        (written,) = await self._write([marker_record(marker)])
         # Behind the marker: were they before it, a crash in between would bring back customers without
         # their history and count their last records again. One that stays is forgotten again by its timer.
         await self._write(state_records([(c, None) for c in dirty if c not in machine.states]))
+        self.states.flush(dirty, Position(self.sequence, written.offset))
         for topic, offset in marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
         self._since_seal = 0
@@ -297,9 +301,10 @@ class Room:
         tps = (TP(topic, self.partition) for topic in self._inputs)
         return all(self._consumer.at_end(tp, done) for tp, done in zip(tps, self.done, strict=True))
 
-    async def _write(self, records: list[OutputRecord]) -> None:
-        if records:
-            await asyncio.gather(*await self._producer.send_records(self._changelog, self.partition, records))
+    async def _write(self, records: list[OutputRecord]) -> list[Any]:
+        """Write to the changelog; returns what the broker says of each batch."""
+        sent = await self._producer.send_records(self._changelog, self.partition, records)
+        return await asyncio.gather(*sent)
 
     def _measure(self, states: list[OutputRecord]) -> None:
         label = str(self.partition)
