@@ -136,7 +136,7 @@ class RocksStore(StateStore):
         self._touched: dict[str, CustomerState | None] = {}  # since the last flush; None was erased
         self._cached: OrderedDict[str, CustomerState] = OrderedDict()
         self._count: int | None = None  # customers; None until somebody asks
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # customers are nobody else's business
         self._lock = _locked(folder.with_name(folder.name + ".lock"))
         try:
             self._db = self._open()
@@ -219,11 +219,14 @@ class RocksStore(StateStore):
                 batch.delete(customer_id.encode())
             else:
                 batch.put(customer_id.encode(), _due(state) + encode_state(state))
-        meta = _Meta(FORMAT, self._identity, position.sequence, position.offset, self._now_ms())
-        batch.put(_META, _meta_encoder.encode(meta))
+        # A broker that drops a repeated batch may not say where the first one lies: then more has to be read.
+        known = position if position.offset >= 0 else self._position
+        if known is not None:
+            meta = _Meta(FORMAT, self._identity, known.sequence, known.offset, self._now_ms())
+            batch.put(_META, _meta_encoder.encode(meta))
         with _speaking():
             self._db.write(batch)
-        self._position = position
+        self._position = known
         for customer_id, state in self._touched.items():
             if state is not None:
                 self._cached[customer_id] = state

@@ -30,7 +30,7 @@ class Position(NamedTuple):
         Number of the epoch.
     offset
         An offset of the changelog at or before that epoch's marker, and behind every epoch before it:
-        reading from here finds the marker and everything newer.
+        reading from here finds the marker and everything newer. Negative when the broker did not say.
     """
 
     sequence: int

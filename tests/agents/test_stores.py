@@ -363,6 +363,18 @@ def test_a_customer_erased_while_the_store_was_away_does_not_rise_from_an_old_on
     assert set(rocks.store) == {"b"}
 
 
+def test_an_epoch_whose_place_the_broker_did_not_say_moves_no_position(rocks: Disk) -> None:
+    rocks.store["a"] = state_of(1)
+    rocks.store.flush(["a"], Position(1, -1))
+    assert rocks.reopen().position is None
+    rocks.store.wipe()
+    for sequence, offset in ((2, 7), (3, -1)):
+        rocks.store["a"] = state_of(sequence)
+        rocks.store.flush(["a"], Position(sequence, offset))
+    assert rocks.reopen().position == Position(2, 7)
+    assert rocks.store["a"] == state_of(3)
+
+
 def test_a_copy_of_something_else_is_not_trusted(rocks: Disk) -> None:
     rocks.store["a"] = state_of(1)
     rocks.store.flush(["a"], Position(1, 2))
