@@ -166,10 +166,12 @@ async def read_log(
         await consumer.stop()
 
 
-async def read_latest(topic: str, partition: int, connection: dict[str, Any]) -> dict[bytes, bytes]:
+async def read_latest(
+    topic: str, partition: int, connection: dict[str, Any], idle_seconds: float = 30.0
+) -> dict[bytes, bytes]:
     """Read the latest value of each key of a small topic; keys that end in a tombstone are absent."""
     latest: dict[bytes, bytes] = {}
-    async for records in read_log(topic, partition, connection):
+    async for records in read_log(topic, partition, connection, idle_seconds=idle_seconds):
         for record in records:
             if record.value is None:
                 latest.pop(record.key, None)
