@@ -12,7 +12,7 @@ COPY streams streams
 COPY samples samples
 COPY agents agents
 RUN python -m venv /opt/holdfast \
-    && /opt/holdfast/bin/pip install --no-cache-dir --no-index --find-links /wheels .
+    && /opt/holdfast/bin/pip install --no-cache-dir --no-index --find-links /wheels ".[rocksdb]"
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/holdfast /opt/holdfast

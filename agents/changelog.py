@@ -12,20 +12,24 @@ Values travel with nothing but their own version; a program that does not know t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 
 from agents.transport import FETCHING, OutputRecord
 from schemas.learning import ModelSnapshot
-from streams.customer.state import CustomerState, decode_state, encode_state
+from streams.customer.state import CustomerState, encode_state
 
 MARKER_KEY = b"\x00marker"
 """No customer id has this key: ids are printable."""
 
-MARKER_VERSION = 1
+MARKER_VERSION = 2
+
+MOST_AT_ONCE = 5_000
+"""Records read in one go; other tasks get their turn in between."""
 
 
 class Marker(msgspec.Struct, array_like=True):
@@ -56,11 +60,8 @@ class Marker(msgspec.Struct, array_like=True):
     topic_ids: dict[str, str] = {}
 
 
-class Recovered(msgspec.Struct):
-    """What a partition's changelog holds."""
-
-    marker: Marker | None
-    states: dict[str, CustomerState]
+class LogReplaced(Exception):  # noqa: N818 - a state of the world, named after it
+    """The changelog does not reach from where reading was to begin: it was cut or made anew."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -80,46 +81,56 @@ def marker_record(marker: Marker) -> OutputRecord:
     return MARKER_KEY, _encoder.encode(marker), []
 
 
-def decode(latest: dict[bytes, bytes]) -> Recovered:
-    """Read the latest value of each key of a changelog.
+def read_marker(value: bytes | None) -> Marker:
+    """Read a marker.
 
     Raises
     ------
     ValueError
-        When a value cannot be read by this program: better to stop than to lose a customer.
+        When it is none, or one of a version that this program does not know.
+
+    Examples
+    --------
+    >>> read_marker(b"?")
+    Traceback (most recent call last):
+    ValueError: not an epoch marker
     """
-    latest = dict(latest)
-    value = latest.pop(MARKER_KEY, None)
-    marker = None
-    if value is not None:
-        try:
-            marker = _marker_decoder.decode(value)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"not an epoch marker: {error}") from error
-        if marker.version != MARKER_VERSION:
-            raise ValueError(f"epoch marker of version {marker.version}, this program knows {MARKER_VERSION}")
-    return Recovered(marker, {key.decode(): decode_state(state) for key, state in latest.items()})
+    try:
+        marker = _marker_decoder.decode(value or b"")
+    except msgspec.DecodeError:
+        raise ValueError("not an epoch marker") from None
+    if marker.version != MARKER_VERSION:
+        raise ValueError(f"epoch marker of version {marker.version}, this program knows {MARKER_VERSION}")
+    return marker
 
 
-async def read_latest(
-    topic: str, partition: int, connection: dict[str, Any], idle_seconds: float = 30.0
-) -> dict[bytes, bytes]:
-    """Read a compacted partition from its beginning to the end that it has now.
+async def read_log(
+    topic: str,
+    partition: int,
+    connection: dict[str, Any],
+    start: int | None = None,
+    *,
+    isolation_level: str = "read_committed",
+    idle_seconds: float = 30.0,
+) -> AsyncGenerator[list[Any], None]:
+    """Read a partition to the end that it has when the first answer comes, some records at a time.
 
     Parameters
     ----------
     connection
         What aiokafka needs to reach the cluster.
+    start
+        Offset to begin at; None for the beginning, wherever that is.
+    isolation_level
+        With `read_committed` the end is the last stable offset: behind it are only transactions that
+        may yet be rolled back.
     idle_seconds
         How long the broker may send nothing before this gives up.
 
-    Returns
-    -------
-    dict
-        Latest value of each key; keys whose latest value is a tombstone are absent.
-
     Raises
     ------
+    LogReplaced
+        When there is nothing at `start`, before or behind which the log now lies.
     TimeoutError
         When the end is not reached and nothing comes any more.
     """
@@ -128,38 +139,66 @@ async def read_latest(
         **connection,
         **FETCHING,
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
+        auto_offset_reset="earliest" if start is None else "none",
+        isolation_level=isolation_level,
     )
     await consumer.start()
     try:
         consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
-        latest: dict[bytes, bytes] = {}
+        if start is None:
+            await consumer.seek_to_beginning(tp)
+        else:
+            consumer.seek(tp, start)
         end: int | None = None
-        while end is None or await consumer.position(tp) < end:
-            async with asyncio.timeout(idle_seconds):
-                got = await _next_records(consumer, tp, end)
-            for record in got:
-                if record.value is None:
-                    latest.pop(record.key, None)
-                else:
-                    latest[record.key] = record.value
-            # The end comes from a fetch: some brokers count a last batch as one record when asked for it.
-            end = _end(consumer, tp) if end is None else end
-        return latest
+        position = start or 0
+        while end is None or position < end:
+            try:
+                async with asyncio.timeout(idle_seconds):
+                    records, position, end = await _next_records(consumer, tp, end)
+            except TimeoutError:
+                raise TimeoutError(
+                    f"{topic} partition {partition}: nothing came for {idle_seconds:g} s "
+                    f"at offset {position} of {'an unknown end' if end is None else end}"
+                ) from None
+            if start is not None and start >= end:
+                raise LogReplaced(f"it ends at {end}")
+            if records:
+                yield records
+    except OffsetOutOfRangeError:
+        raise LogReplaced("it does not hold that offset") from None
     finally:
         await consumer.stop()
 
 
-async def _next_records(consumer: AIOKafkaConsumer, tp: TopicPartition, end: int | None) -> list[Any]:
+async def read_latest(
+    topic: str, partition: int, connection: dict[str, Any], idle_seconds: float = 30.0
+) -> dict[bytes, bytes]:
+    """Read the latest value of each key of a small topic; keys that end in a tombstone are absent."""
+    latest: dict[bytes, bytes] = {}
+    async for records in read_log(topic, partition, connection, idle_seconds=idle_seconds):
+        for record in records:
+            if record.value is None:
+                latest.pop(record.key, None)
+            else:
+                latest[record.key] = record.value
+    return latest
+
+
+async def _next_records(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, end: int | None
+) -> tuple[list[Any], int, int]:
     """Wait until there are records, or until it is clear that there are none before the end."""
     while True:
-        got = await consumer.getmany(tp, timeout_ms=100)
-        if records := got.get(tp):
-            return list(records)
-        if _end(consumer, tp) is not None and (end is None or await consumer.position(tp) >= end):
-            return []
+        got = await consumer.getmany(tp, timeout_ms=100, max_records=MOST_AT_ONCE)
+        records = list(got.get(tp, ()))
+        # The end comes from a fetch: some brokers count a last batch as one record when asked for it.
+        end = _end(consumer, tp) if end is None else end
+        if end is None:
+            assert not records, "every answer that brings records says where the end is"
+            continue
+        position = await consumer.position(tp)  # past transaction markers too, which are never records
+        if records or position >= end:
+            return records, position, end
 
 
 def _end(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int | None:

@@ -16,14 +16,15 @@ from typing import Any
 from faust.types import TP
 
 from agents import metrics
-from agents.changelog import Recovered, decode, read_latest
 from agents.epochs import Room
 from agents.errors import OperatorError
 from agents.inputs import check_same, start_of
 from agents.ledger import Ledger, make_ledger
 from agents.models import ModelFeed
+from agents.recovery import Recovered, Recovery
 from agents.session import Session
 from agents.settings import Settings
+from agents.stores import open_store
 from agents.transport import Consumer, Producer
 from agents.watchdog import Progress
 from schemas.topics import CHANGELOG, ERASURES, INPUTS
@@ -87,6 +88,8 @@ class Customers:
         recovered = await asyncio.gather(*map(self._take_over, new, ledgers))
         if not consumer.is_ours(generation):
             await asyncio.gather(*(ledger.close() for ledger in ledgers))
+            for state in recovered:
+                state.states.close()
             return  # another rebalance began meanwhile, and will call again
         for partition, ledger, state in zip(new, ledgers, recovered, strict=True):
             self.rooms[partition] = Room(
@@ -122,8 +125,9 @@ class Customers:
 
     async def _recover(self, partition: int) -> Recovered:
         started = time.monotonic()
-        latest = await read_latest(self._settings.topic(CHANGELOG), partition, self._connection)
-        recovered = decode(latest)
+        changelog = self._settings.topic(CHANGELOG)
+        store = await open_store(self._settings, changelog, partition)
+        recovered = await Recovery(changelog, partition, self._connection).run(store)
         metrics.RECOVERY_SECONDS.labels(str(partition)).set(time.monotonic() - started)
         log.info("partition %d: %d customers recovered", partition, len(recovered.states))
         return recovered
@@ -138,6 +142,7 @@ class Customers:
         await asyncio.gather(*(room.seal() for room in rooms))
         self._leaving = []
         for room in rooms:
+            room.states.close()
             await room.ledger.close()
             metrics.drop_partition(room.partition)
 

@@ -26,14 +26,16 @@ from faust.types import TP
 
 from agents import metrics
 from agents.breaker import Breaker, Tripped, flood
-from agents.changelog import MARKER_VERSION, Marker, Recovered, marker_record, state_records
+from agents.changelog import MARKER_VERSION, Marker, marker_record, state_records
 from agents.dead_letters import dead_letter
 from agents.erasures import Requests
 from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger
 from agents.models import ModelFeed
+from agents.recovery import Recovered
 from agents.session import Session
 from agents.settings import Settings
+from agents.stores import Position
 from agents.transport import Consumer, OutputRecord, Producer
 from agents.watchdog import Progress
 from schemas.codec import WireError, decode_event, encode
@@ -66,7 +68,7 @@ class Room:
     generation
         Of the consumer group when the partition was taken over; records of another are stale.
     recovered
-        What the changelog held.
+        Where the worker before us left off.
     ledger
         Where state is written; it was opened before the changelog was read.
     """
@@ -112,11 +114,11 @@ class Room:
         self._to_repeat = settings.worker.epoch_max_records if marker else 0
         self.sequence = marker.sequence if marker else 0
         model = Served(marker.model) if marker else feed.latest
-        self.machine = CustomerMachine(settings.streams, model, partition, self._inputs)
+        self.states = recovered.states
+        self.machine = CustomerMachine(settings.streams, model, partition, self._inputs, states=self.states)
         if marker:
             self.machine.watermark.at_ms = marker.watermark_ms
-        for customer_id, state in recovered.states.items():
-            self.machine.load(customer_id, state)
+        self.machine.expect(self.states.dues())
         self._marked_ms = self.machine.watermark.at_ms
         self._merge: Merge[_Arrived] = Merge(len(self._inputs))
         self._paused: set[TP] = set()
@@ -364,12 +366,13 @@ class Room:
             if self._may_adopt():
                 machine.adopt(self._feed.latest)
             marker = self._marker()
-            await self.ledger.commit(marker_record(marker), erased)
+            offset = await self.ledger.commit(marker_record(marker), erased)
         except Fenced:
             self._lose()
             return
         self.sequence = marker.sequence
         self._marked_ms = marker.watermark_ms
+        self.states.flush(dirty, Position(marker.sequence, offset))
         for topic, offset in marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
         self._since_seal = 0

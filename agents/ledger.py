@@ -42,10 +42,10 @@ class Ledger(Protocol):
     async def open(self) -> None:
         """Take it over from whoever has it; to be done before it is read."""
 
-    async def append(self, records: list[OutputRecord]) -> None:
-        """Write changed states of the epoch under way."""
+    async def append(self, records: list[OutputRecord]) -> int:
+        """Write changed states of the epoch under way; return an offset at or before the last of them."""
 
-    async def commit(self, last: OutputRecord, erased: list[OutputRecord]) -> None:
+    async def commit(self, last: OutputRecord, erased: list[OutputRecord]) -> int:
         """End the epoch, durably.
 
         Parameters
@@ -54,6 +54,11 @@ class Ledger(Protocol):
             The record that says that it has ended.
         erased
             Tombstones of what was erased in it.
+
+        Returns
+        -------
+        int
+            An offset at or before `last`, behind every epoch before; negative when the broker does not say.
 
         Raises
         ------
@@ -81,19 +86,19 @@ class PlainLedger:
     async def open(self) -> None:
         """Do nothing: such a broker cannot refuse a writer."""
 
-    async def append(self, records: list[OutputRecord]) -> None:
+    async def append(self, records: list[OutputRecord]) -> int:
         """Write and wait until it is acknowledged."""
-        if records:
-            await asyncio.gather(*await self._producer.send_records(*self._place, records))
+        return _last_offset(await asyncio.gather(*await self._producer.send_records(*self._place, records)))
 
-    async def commit(self, last: OutputRecord, erased: list[OutputRecord]) -> None:
+    async def commit(self, last: OutputRecord, erased: list[OutputRecord]) -> int:
         """Write the end, then the tombstones.
 
         Were they before the end, a crash in between would bring back customers without their history
         and count their last records again. One that stays is erased again by the next owner.
         """
-        await self.append([last])
+        offset = await self.append([last])
         await self.append(erased)
+        return offset
 
     async def close(self) -> None:
         """Do nothing: the producer is the worker's."""
@@ -125,25 +130,32 @@ class TransactionalLedger:
         await self._producer.start()
         await self._producer.begin_transaction()
 
-    async def append(self, records: list[OutputRecord]) -> None:
+    async def append(self, records: list[OutputRecord]) -> int:
         """Write as part of the transaction."""
         try:
-            await asyncio.gather(*await send_in_batches(self._producer, *self._place, records))
+            sent = await send_in_batches(self._producer, *self._place, records)
+            return _last_offset(await asyncio.gather(*sent))
         except (ProducerFenced, InvalidProducerEpoch):
             raise Fenced from None
 
-    async def commit(self, last: OutputRecord, erased: list[OutputRecord]) -> None:
+    async def commit(self, last: OutputRecord, erased: list[OutputRecord]) -> int:
         """Write tombstones and the end, and commit; a new transaction begins."""
-        await self.append([*erased, last])
+        offset = await self.append([*erased, last])
         try:
             await self._producer.commit_transaction()
             await self._producer.begin_transaction()
         except (ProducerFenced, InvalidProducerEpoch):
             raise Fenced from None
+        return offset
 
     async def close(self) -> None:
         """Stop the producer; a successor, or else time, rolls back what is open."""
         await self._producer.stop()
+
+
+def _last_offset(answers: list[Any]) -> int:
+    """Give where the last batch begins, by what the broker said of each."""
+    return int(answers[-1].offset) if answers and answers[-1] is not None else -1
 
 
 def make_ledger(

@@ -30,7 +30,7 @@ ALERTS = Counter("holdfast_alerts", "Steps of alert episodes.", ["state", "cause
 WATERMARK = Gauge(
     "holdfast_watermark_seconds", "Event time that a partition has reached.", ["partition"], registry=REGISTRY
 )
-CUSTOMERS = Gauge("holdfast_customers", "Customers in memory.", ["partition"], registry=REGISTRY)
+CUSTOMERS = Gauge("holdfast_customers", "Customers with a state.", ["partition"], registry=REGISTRY)
 BUFFERED = Gauge(
     "holdfast_buffered_records", "Records read ahead of the merge.", ["partition"], registry=REGISTRY
 )

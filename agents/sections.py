@@ -217,7 +217,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             extra={"rule": "a folder"},
-            description="What a worker keeps on its own disk: a signing key, where none is named.",
+            description="What a worker keeps on its own disk; workers on one machine may share it.",
         ),
     ] = ".holdfast"
     signing_key_file: Annotated[
@@ -234,6 +234,32 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Patience,
         Meta(description="Records that wait while nothing is sealed for longer end the worker."),
     ] = 60.0
+    store: Annotated[
+        Literal["memory", "rocksdb"],
+        Meta(
+            description="Where states are kept: in memory, or on disk with what is in use in memory "
+            "(needs the extra `rocksdb`)."
+        ),
+    ] = "memory"
+    store_cached_customers: Annotated[
+        int,
+        Meta(ge=0, description="RocksDB: customers of a partition kept in memory beside those in use."),
+    ] = 20_000
+    store_block_cache_mb: Annotated[
+        int, Meta(ge=1, le=1_048_576, description="RocksDB: cache that the partitions of a worker share.")
+    ] = 64
+    store_write_buffer_mb: Annotated[
+        int, Meta(ge=1, le=1024, description="RocksDB: each of the two write buffers of a partition.")
+    ] = 8
+    store_trusted_hours: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=8760.0,
+            description="RocksDB: an older store is rebuilt from the changelog, whose tombstones it may have "
+            "missed. At most half of that topic's delete.retention.ms.",
+        ),
+    ] = 12.0
 
 
 class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

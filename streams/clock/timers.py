@@ -9,6 +9,7 @@ Ties go by customer, so the order never depends on insertion.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
 
@@ -43,6 +44,19 @@ class Timers:
             heappush(self._heap, (due_ms, customer_id))
             if len(self._heap) > 2 * len(self._live) + 1024:
                 self._compact()
+
+    def begin(self, dues: Iterable[tuple[str, int]]) -> None:
+        """Begin anew with one (customer, due) each: one pass, where asking one by one sorts as it goes.
+
+        Examples
+        --------
+        >>> timers = Timers()
+        >>> timers.begin([("b", 20), ("a", 10)])
+        >>> timers.pop(20), len(timers)
+        ((10, 'a'), 1)
+        """
+        self._live = dict(dues)
+        self._compact()
 
     def next_ms(self) -> int | None:
         """Tell when the earliest entry is due; it may turn out to have been overtaken."""

@@ -13,7 +13,7 @@ second half flows back into the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, MutableMapping
 
 from schemas.codec import utc
 from schemas.decisions import Evidence, ReviewCause, SegmentChange
@@ -83,6 +83,9 @@ class CustomerMachine:
         Names of the input topics, for evidence; a record's `source` is a place in it.
     watermark_ms
         Where the watermark stands at the start.
+    states
+        Where the customers are kept; a dictionary of its own by default. What it hands out is changed
+        in place and named in `dirty`, so it must hand out the same object until `dirty` has been saved.
 
     Examples
     --------
@@ -103,11 +106,12 @@ class CustomerMachine:
         partition: int = 0,
         inputs: tuple[str, ...] = INPUTS,
         watermark_ms: int = NEVER_MS,
+        states: MutableMapping[str, CustomerState] | None = None,
     ) -> None:
         self.config = config
         self.partition = partition
         self.inputs = inputs
-        self.states: dict[str, CustomerState] = {}
+        self.states: MutableMapping[str, CustomerState] = {} if states is None else states
         self.dirty: dict[str, None] = {}  # an ordered set: customers whose state has to be written
         self.watermark = Watermark(int(config.time.allowed_lateness_seconds * SECOND_MS), watermark_ms)
         self.timers = Timers()
@@ -138,10 +142,9 @@ class CustomerMachine:
         decisions, self._decisions = self._decisions, []
         return decisions
 
-    def load(self, customer_id: str, state: CustomerState) -> None:
-        """Put a recovered state in place, with its timer."""
-        self.states[customer_id] = state
-        self.timers.ask(customer_id, state.verdict.due_ms)
+    def expect(self, dues: Iterable[tuple[str, int]]) -> None:
+        """Set the timers of recovered customers, each with its `due_ms`; no state is looked at."""
+        self.timers.begin(dues)
 
     def erase(self, customer_id: str) -> None:
         """Forget a customer: the state goes, and the latest score is withdrawn.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from faust.types import TP
 
 from agents.customers import Customers
+from agents.ledger import PlainLedger
 from agents.models import ModelFeed
+from agents.session import Session
 from agents.settings import Settings
+from agents.stores import MemoryStore
+from agents.transport import Producer
 from agents.watchdog import Progress
 
 
@@ -22,6 +26,8 @@ class HangingRoom:
 
     def __init__(self) -> None:
         self.acknowledged = asyncio.Event()
+        self.ledger = PlainLedger(cast(Producer, None), "customers-changelog", 3)
+        self.states = MemoryStore()
 
     def progress(self) -> Progress:
         return Progress(False, self.sequence)
@@ -32,7 +38,7 @@ class HangingRoom:
 
 def agent() -> Customers:
     settings = Settings()
-    return Customers(settings, {}, ModelFeed("models", {}, settings.streams))
+    return Customers(settings, {}, ModelFeed("models", {}, settings.streams), Session(30.0), {})
 
 
 def test_a_partition_that_is_handed_over_is_watched_until_it_is_sealed() -> None:
@@ -58,7 +64,7 @@ def test_waiting_for_the_first_model_is_watched() -> None:
     async def scenario() -> dict[str, Progress]:
         customers: Any = agent()
         taking_over = asyncio.create_task(
-            customers.assigned({TP("orders", 0), TP("clickstream", 0)}, 1, None, None)
+            customers.assigned({TP(topic, 0) for topic in customers.topics}, 1, None, None)
         )
         await asyncio.sleep(0)
         seen = customers.progress()

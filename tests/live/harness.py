@@ -19,11 +19,12 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.changelog import Recovered, decode
+from agents.changelog import MARKER_KEY, Marker, read_marker
 from agents.client import partition_of, send
 from agents.routing import route
 from agents.settings import Settings, load
 from schemas.topics import CHANGELOG, INPUTS
+from streams.customer.state import CustomerState, decode_state
 from streams.replay import Replay
 
 PATIENCE_SECONDS = 90.0
@@ -182,7 +183,14 @@ def payloads(settings: Settings, name: str, kind: type[Any]) -> list[Any]:
     ]
 
 
-def recovered(settings: Settings) -> dict[int, Recovered]:
+class Kept(NamedTuple):
+    """What a partition's changelog holds."""
+
+    marker: Marker | None
+    states: dict[str, CustomerState]
+
+
+def recovered(settings: Settings) -> dict[int, Kept]:
     """Read what each partition's changelog holds."""
     latest: dict[int, dict[bytes, bytes]] = {}
     for message in read_topic(settings, CHANGELOG):
@@ -192,7 +200,12 @@ def recovered(settings: Settings) -> dict[int, Recovered]:
             held.pop(message.key, None)
         else:
             held[message.key] = message.value
-    return {partition: decode(held) for partition, held in latest.items()}
+    kept = {}
+    for partition, held in latest.items():
+        marker = held.pop(MARKER_KEY, None)
+        states = {key.decode(): decode_state(value) for key, value in held.items()}
+        kept[partition] = Kept(marker and read_marker(marker), states)
+    return kept
 
 
 def committed(settings: Settings) -> dict[tuple[str, int], int]:

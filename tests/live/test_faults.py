@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 
 from agents.cluster import create_missing
 from agents.errors import EXIT_TRY_AGAIN
+from agents.settings import Settings
+from agents.stores import open_store
 from schemas.codec import WIRE_REASONS, WireError, decode_event, encode
 from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
 from schemas.learning import Example
 from schemas.topics import (
+    CHANGELOG,
     CHURN_ALERTS,
     CUSTOMER_SCORES,
     EXAMPLES,
@@ -21,7 +25,7 @@ from schemas.topics import (
     SEGMENT_CHANGES,
     dead_letters_of,
 )
-from streams.customer.state import facts
+from streams.customer.state import CustomerState, facts
 from tests.live.harness import (
     ROOT,
     Worker,
@@ -45,6 +49,28 @@ LATER = [
     b'{"type":"track","event":"Order Completed","messageId":"later","userId":"00004",'
     b'"timestamp":"1998-07-01T00:00:00Z","properties":{"order_id":"later","revenue":10}}'
 ]
+
+
+STORES = pytest.mark.parametrize("store", ["memory", "rocksdb"])
+
+
+def on_disk(store: str, folder: Path) -> dict[str, object]:
+    """Settings of a store; its workers share the folder, and few customers fit in its cache."""
+    return {
+        "worker__store": store,
+        "worker__data_folder": str(folder / "disk"),
+        "worker__store_cached_customers": 20,
+    }
+
+
+def on_the_disk(settings: Settings, partition: int) -> tuple[int, dict[str, CustomerState]]:
+    """Epoch and states of a store that nobody holds."""
+    kept = asyncio.run(open_store(settings, settings.topic(CHANGELOG), partition))
+    try:
+        assert kept.position is not None
+        return kept.position.sequence, dict(kept.items())
+    finally:
+        kept.close()
 
 
 def invalid_examples(topic: str) -> list[bytes]:
@@ -82,8 +108,9 @@ def test_every_invalid_example_reaches_its_dead_letters_and_the_worker_goes_on(
     assert sum(state.orders for state in part.states.values()) == len(good)
 
 
+@STORES
 def test_a_worker_killed_at_any_moment_loses_nothing_and_says_nothing_new(
-    live_broker: dict[str, object], tmp_path: Path
+    live_broker: dict[str, object], tmp_path: Path, store: str
 ) -> None:
     messages = small_cdnow()
     settings = own_settings(
@@ -92,6 +119,7 @@ def test_a_worker_killed_at_any_moment_loses_nothing_and_says_nothing_new(
         worker__agents="customers",
         reviews__horizon_days=28,
         alerts__raise_at=0.75,
+        **on_disk(store, tmp_path),
     )
     model = trained(messages, settings.streams)
     frozen = tmp_path / "models.jsonl"
@@ -128,6 +156,11 @@ def test_a_worker_killed_at_any_moment_loses_nothing_and_says_nothing_new(
         expected = {str(plain(d.payload)) for d in decisions if isinstance(d.payload, kind)}
         assert expected, f"nothing on {topic}: a test without it proves little"
         assert published == expected, topic
+    for partition, part in recovered(settings).items():
+        assert part.marker is not None
+        assert part.marker.customers == len(part.states)
+        if store == "rocksdb":
+            assert on_the_disk(settings, partition) == (part.marker.sequence, part.states)
     # The last one was asked to stop, so it sealed: nothing of all that is read again.
     with Worker(settings, model=frozen) as worker:
         deliver(settings, LATER)
@@ -137,11 +170,18 @@ def test_a_worker_killed_at_any_moment_loses_nothing_and_says_nothing_new(
     assert sum(committed(settings).values()) == len(messages) + 1
 
 
-def test_two_workers_share_the_partitions_and_hand_them_over(live_broker: dict[str, object]) -> None:
+@STORES
+def test_two_workers_share_the_partitions_and_hand_them_over(
+    live_broker: dict[str, object], tmp_path: Path, store: str
+) -> None:
     messages = small_cdnow()
     half = len(messages) // 2
     settings = own_settings(
-        live_broker, topics__partitions=4, worker__agents="customers", reviews__horizon_days=28
+        live_broker,
+        topics__partitions=4,
+        worker__agents="customers",
+        reviews__horizon_days=28,
+        **on_disk(store, tmp_path),
     )
     create_missing(settings)
     deliver(settings, messages[:half])

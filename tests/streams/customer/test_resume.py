@@ -55,9 +55,10 @@ def states_of(shop: Shop) -> dict[str, bytes]:
 
 def resumed(states: dict[str, bytes], watermark_ms: int, config: StreamConfig = CONFIG) -> Shop:
     shop = Shop(config, rich_model())
-    shop.machine = CustomerMachine(config, rich_model(), watermark_ms=watermark_ms)
-    for name in sorted(states, reverse=True):  # in whatever order the changelog gives them
-        shop.machine.load(name, decode_state(states[name]))
+    # In whatever order the changelog gives them.
+    held = {name: decode_state(states[name]) for name in sorted(states, reverse=True)}
+    shop.machine = CustomerMachine(config, rich_model(), watermark_ms=watermark_ms, states=held)
+    shop.machine.expect((name, state.verdict.due_ms) for name, state in held.items())
     return shop
 
 
