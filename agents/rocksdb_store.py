@@ -214,7 +214,9 @@ class RocksStore(StateStore):
         """Write an epoch and its position as one batch."""
         batch = rocksdict.WriteBatch(raw_mode=True)
         for customer_id in dirty:
-            state = self._touched[customer_id]  # what changed was handed out
+            if customer_id not in self._touched:
+                continue  # somebody unknown was erased: what changed was handed out
+            state = self._touched[customer_id]
             if state is None:
                 batch.delete(customer_id.encode())
             else:

@@ -283,6 +283,15 @@ def test_a_machine_over_a_store_does_what_one_over_a_dictionary_does(disk: Disk)
     assert any(decision.payload is None for decision in plain.said), "nobody was forgotten on the way"
 
 
+def test_erasing_somebody_unknown_changes_nothing(disk: Disk) -> None:
+    log = Log()
+    disk.store["a"] = state_of(1)
+    log.seal(disk.store, {"a": None})
+    log.seal(disk.store, {"nobody": None})
+    log.restore(disk.kill())
+    assert dict(disk.store.items()) == {"a": state_of(1)}
+
+
 def test_objects_in_memory_are_those_of_the_epoch_and_of_the_cache(rocks: Disk) -> None:
     store, log = rocks.store, Log()
     assert isinstance(store, RocksStore)
