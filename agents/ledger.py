@@ -88,6 +88,8 @@ class PlainLedger:
 
     async def append(self, records: list[OutputRecord]) -> int:
         """Write and wait until it is acknowledged."""
+        if not records:
+            return -1
         return _last_offset(await asyncio.gather(*await self._producer.send_records(*self._place, records)))
 
     async def commit(self, last: OutputRecord, erased: list[OutputRecord]) -> int:
