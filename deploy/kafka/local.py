@@ -166,6 +166,8 @@ class LocalKafka:
         `protocol` (such as SASL_SSL) and settings without their prefix; see tests/kafka.
     scram
         Users of that listener, as StorageTool has them: `SCRAM-SHA-512=[name=ann,password=...]`.
+    advertised_ports
+        Where each broker says its further listener is, when there is a proxy in front of it.
 
     Examples
     --------
@@ -181,7 +183,9 @@ class LocalKafka:
         settings: Mapping[str, str] | None = None,
         listener: Mapping[str, str] | None = None,
         scram: Sequence[str] = (),
+        advertised_ports: Sequence[int] = (),
     ) -> None:
+        self._advertised_ports = advertised_ports
         self._count = brokers
         self._own = dict(settings or {})
         self._listener = dict(listener or {})
@@ -248,9 +252,11 @@ class LocalKafka:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         for place in range(self._count):
             own = folder / f"broker-{place + 1}"
-            open_to_all = f"PLAIN://{HOST}:{plain[place]}"
+            open_to_all = advertised = f"PLAIN://{HOST}:{plain[place]}"
             if self._listener:
+                told = self._advertised_ports or self.client_ports
                 open_to_all += f",CLIENT://{HOST}:{self.client_ports[place]}"
+                advertised += f",CLIENT://{HOST}:{told[place]}"
             properties = _SETTINGS | {
                 "process.roles": "broker,controller",
                 "node.id": str(place + 1),
@@ -258,7 +264,7 @@ class LocalKafka:
                 "controller.listener.names": "CONTROLLER",
                 "inter.broker.listener.name": "PLAIN",
                 "listeners": f"{open_to_all},CONTROLLER://{HOST}:{control[place]}",
-                "advertised.listeners": open_to_all,
+                "advertised.listeners": advertised,
                 "listener.security.protocol.map": protocols,
                 "log.dirs": str(own / "data"),
                 "offsets.topic.replication.factor": copies,

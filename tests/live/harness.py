@@ -60,7 +60,10 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 class Worker:
-    """A worker process; `before` is Python that runs in it first, to break something on purpose."""
+    """A worker process; `before` is Python that runs in it first, to break something on purpose.
+
+    `program` is another module that runs `worker`.
+    """
 
     def __init__(
         self,
@@ -68,14 +71,15 @@ class Worker:
         model: Path | None = None,
         options: Iterable[str] = (),
         before: str = "",
+        program: Iterable[str] = ("agents",),
     ) -> None:
         folder = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
         from agents.settings import settings_toml
 
         (folder / "holdfast.toml").write_text(settings_toml(settings))
         self._log = (folder / "log").open("w+b")
-        program = ["-c", f"{before}\n{_COMMAND_LINE}"] if before else ["-m", "agents"]
-        command = [sys.executable, *program, "worker", *options]
+        started = ["-c", f"{before}\n{_COMMAND_LINE}"] if before else ["-m", *program]
+        command = [sys.executable, *started, "worker", *options]
         command += ["--model", str(model)] if model else []
         surroundings = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
         self.process = subprocess.Popen(
@@ -98,6 +102,10 @@ class Worker:
             self.process.wait()
         if error is not None:
             error.add_note(self.said()[-4000:])
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the log; what was printed can still be read."""
         self._log.close()
 
     def said(self) -> str:

@@ -1,0 +1,43 @@
+"""Row 17 of the scorecard: simulated rebalances, crashes and zombies; what is wrong is noticed."""
+
+from __future__ import annotations
+
+import pytest
+from faust.types import TP
+
+from agents.epochs import Room
+from bench.faults.simulated import simulate
+
+
+@pytest.mark.parametrize("seeds", [range(first, first + 25) for first in range(0, 100, 25)])
+def test_nothing_is_committed_past_undone_work_whatever_the_group_does(seeds: range) -> None:
+    for seed in seeds:
+        outcome = simulate(seed)
+        assert (outcome.past, outcome.lost, outcome.wrong) == (0, 0, 0), f"seed {seed}: {outcome}"
+        assert outcome.handed_over + outcome.killed > 0
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    assert simulate(3) == simulate(3)
+
+
+def test_a_seal_that_does_not_wait_for_its_outputs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def settle_nothing(room: Room) -> None:
+        room._unacknowledged = []
+
+    monkeypatch.setattr(Room, "_settle_outputs", settle_nothing)
+    outcomes = [simulate(seed) for seed in range(4)]
+    assert all(outcome.past for outcome in outcomes)
+    assert any(outcome.lost for outcome in outcomes)
+
+
+def test_offsets_handed_over_before_the_changelog_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seal = Room._seal
+
+    async def seal_too_early(room: Room) -> None:
+        for topic, offset in room.offsets().items():
+            room._consumer.sealed[TP(topic, room.partition)] = offset
+        await seal(room)
+
+    monkeypatch.setattr(Room, "_seal", seal_too_early)
+    assert all(simulate(seed).past for seed in range(4))
