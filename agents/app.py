@@ -108,15 +108,15 @@ def _watch(watchdog: Watchdog) -> None:
         watchdog.watch()
 
 
-def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | None = None) -> HoldfastApp:
+def make_app(settings: Settings, topic_ids: Mapping[str, str], frozen: Served | None = None) -> HoldfastApp:
     """Build the application of a worker.
 
     Parameters
     ----------
     settings
         The whole settings; `settings.worker.agents` says what runs here.
-    input_ids
-        By topic, the id that the cluster gave it (`agents.cluster.input_ids`).
+    topic_ids
+        By topic that is read, the id that the cluster gave it (`agents.cluster.topic_ids`).
     frozen
         A model to serve whatever is learned, for comparing runs.
     """
@@ -149,13 +149,13 @@ def make_app(settings: Settings, input_ids: Mapping[str, str], frozen: Served | 
     feed = ModelFeed(settings.topic(MODELS), reach, settings.streams, frozen)
     parts: list[Customers | Learner] = []
     if "customers" in settings.worker.agents:
-        customers = Customers(settings, reach, feed, session, input_ids)
+        customers = Customers(settings, reach, feed, session, topic_ids)
         parts.append(customers)
         _agent(app, "customers", customers.topics, customers)
     if "learner" in settings.worker.agents:
         from agents.learner import Learner  # brings River and SciPy: seconds and memory for who learns only
 
-        learner = Learner(settings, reach, session)
+        learner = Learner(settings, reach, session, topic_ids)
         parts.append(learner)
         _agent(app, "learner", (learner.topic,), learner)
     _wire(app, parts, (feed.run, session.run))
@@ -212,8 +212,9 @@ def _wire(
             background.extend(asyncio.create_task(guarded(work)) for work in works)
         consumer = cast(Consumer, app.consumer)
         consumer.before_revocation = handed_over
-        tps = {TP(tp.topic, tp.partition) for tp in consumer.assignment()}
+        # In this order: should a rebalance come between the two, the generation is the old one, and not ours.
         generation = app.consumer_generation_id
+        tps = {TP(tp.topic, tp.partition) for tp in consumer.assignment()}
         for part in parts:
             await guarded(part.assigned(tps, generation, consumer, cast(Producer, app.producer)))
 

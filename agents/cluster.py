@@ -269,15 +269,20 @@ def partition_counts(settings: Settings, names: Collection[str]) -> dict[str, in
     return {name: there[name] for name in names}
 
 
-def input_ids(settings: Settings) -> dict[str, str]:
-    """Give the id that the cluster gave each input topic, by real name; none where it gives none.
+def topic_ids(settings: Settings) -> dict[str, str]:
+    """Give the id that the cluster gave each topic that a worker reads on from an offset of its own.
+
+    Returns
+    -------
+    dict
+        By real name; empty where the cluster gives no ids.
 
     Raises
     ------
     BrokerAbsent
         When nothing answers.
     """
-    names = [settings.topic(name) for name in INPUTS]
+    names = [settings.topic(name) for name in (*INPUTS, ERASURES, EXAMPLES)]
     with admin(settings) as client:
         topics = client.describe_topics(names)
     ids = {topic["name"]: str(topic.get("topic_id") or "") for topic in topics}

@@ -45,8 +45,8 @@ class Customers:
         Where models come from.
     session
         Knows when this process has stood still.
-    input_ids
-        By input topic, the id that the cluster gave it.
+    topic_ids
+        By topic that is read, the id that the cluster gave it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Customers:
         connection: dict[str, Any],
         feed: ModelFeed,
         session: Session,
-        input_ids: Mapping[str, str],
+        topic_ids: Mapping[str, str],
     ) -> None:
         self.topics = tuple(settings.topic(name) for name in (*INPUTS, ERASURES))
         self.rooms: dict[int, Room] = {}
@@ -65,7 +65,8 @@ class Customers:
         self._connection = connection
         self._feed = feed
         self._session = session
-        self._input_ids = dict(input_ids)
+        self._topic_ids = dict(topic_ids)
+        self._erasures = settings.topic(ERASURES)
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Recover a room for each partition held, and say where it begins."""
@@ -76,10 +77,14 @@ class Customers:
                 f"the group assigns {' and '.join(self.topics)} to different workers; "
                 "do they have the same number of partitions, and all workers the same version?"
             )
-        await self._let_go(n for n, room in self.rooms.items() if room.generation != generation)
+        await self._let_go(
+            n for n, room in self.rooms.items() if room.generation != generation or n not in partitions
+        )
         self._awaits_models = True
         await self._feed.ready.wait()
         self._awaits_models = False
+        if not consumer.is_ours(generation):
+            return  # another rebalance began meanwhile, and will call again; the ledgers may have owners now
         new = sorted(partitions - self.rooms.keys())
         topic = self._settings.topic(CHANGELOG)
         ledgers = [
@@ -90,7 +95,7 @@ class Customers:
             await asyncio.gather(*(ledger.close() for ledger in ledgers))
             for state in recovered:
                 state.states.close()
-            return  # another rebalance began meanwhile, and will call again
+            return
         for partition, ledger, state in zip(new, ledgers, recovered, strict=True):
             self.rooms[partition] = Room(
                 self._settings,
@@ -101,7 +106,7 @@ class Customers:
                 producer=producer,
                 ledger=ledger,
                 session=self._session,
-                input_ids=self._input_ids,
+                topic_ids=self._topic_ids,
                 feed=self._feed,
             )
         earliest = await consumer.earliest_offsets(
@@ -120,7 +125,8 @@ class Customers:
         recovered = await self._recover(partition)
         if recovered.marker is not None:
             changelog = self._settings.topic(CHANGELOG)
-            check_same(recovered.marker.topic_ids, self._input_ids, changelog)
+            ids = {topic: self._topic_ids.get(topic, "") for topic in self.topics if topic != self._erasures}
+            check_same(recovered.marker.topic_ids, ids, changelog)
         return recovered
 
     async def _recover(self, partition: int) -> Recovered:

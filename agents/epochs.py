@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any
 
 from faust.types import TP
@@ -51,6 +51,9 @@ from streams.learning.served import Served
 
 SLICE_SECONDS = 0.02
 """How long records are processed before other tasks get their turn; decisions do not depend on it."""
+
+MOST_TIMERS = 500
+"""Timers that fire before other tasks get their turn, when a gap in event time makes many due at once."""
 
 MOST_BUFFERED = 50_000
 """Records read ahead of the merge before the input that runs ahead is paused."""
@@ -86,7 +89,7 @@ class Room:
         producer: Producer,
         ledger: Ledger,
         session: Session,
-        input_ids: dict[str, str],
+        topic_ids: dict[str, str],
         feed: ModelFeed,
     ) -> None:
         self.partition = partition
@@ -99,7 +102,7 @@ class Room:
         self._producer = producer
         self.ledger = ledger
         self._session = session
-        self._input_ids = input_ids
+        self._topic_ids = topic_ids
         self._feed = feed
         self._inputs = tuple(settings.topic(name) for name in INPUTS)
         self._source_of = {name: source for source, name in enumerate(self._inputs)}
@@ -111,7 +114,10 @@ class Room:
         self.read = [self._start(marker, name) for name in self._inputs]
         self.done = list(self.read)
         self._erasures = TP(settings.topic(ERASURES), partition)
-        self.requests = Requests(self._start(marker, self._erasures.topic))
+        name = self._erasures.topic
+        # A topic of requests that was created anew is read from its beginning.
+        anew = marker is not None and marker.topic_ids.get(name, "") != topic_ids.get(name, "")
+        self.requests = Requests(0 if anew else self._start(marker, name))
         self._knows_requests = False
         self._to_repeat = settings.worker.epoch_max_records if marker else 0
         self.sequence = marker.sequence if marker else 0
@@ -123,6 +129,7 @@ class Room:
         self.machine.expect(self.states.dues())
         self._marked_ms = self.machine.watermark.at_ms
         self._merge: Merge[_Arrived] = Merge(len(self._inputs))
+        self._held: tuple[int, _Arrived] | None = None  # taken from the merge, before its time has come
         self._paused: set[TP] = set()
         letters = settings.dead_letters
         self._breakers = [
@@ -194,7 +201,7 @@ class Room:
             await self._send()
             if self._seal_is_due() or self._flood:
                 await self._seal()
-            if self._flood:
+            if self._flood and not self.lost:
                 topic, tripped = self._flood
                 raise OperatorError(flood(tripped, topic, self.partition, dead_letters_of(topic)))
             if not busy and not self._ask_for_more():
@@ -208,7 +215,11 @@ class Room:
         """Process records for a moment; True when the moment ended before the records did."""
         until, most = time.monotonic() + SLICE_SECONDS, self._settings.worker.epoch_max_records
         ended = False
-        for count, (source, (record, arrived)) in enumerate(self._merge.ready()):
+        for count, (source, (record, arrived)) in enumerate(self._next_records()):
+            if not self._has_time_come(arrived):
+                self._held = source, (record, arrived)
+                ended = True
+                break
             self._one(source, record, arrived)
             ended = self._since_seal >= most or bool(self._flood)
             ended = ended or (count % 16 == 15 and time.monotonic() > until)
@@ -218,6 +229,18 @@ class Room:
         self._say()
         self._count()
         return ended
+
+    def _next_records(self) -> Iterator[tuple[int, _Arrived]]:
+        if self._held is not None:
+            held, self._held = self._held, None
+            yield held
+        yield from self._merge.ready()
+
+    def _has_time_come(self, arrived: Event | WireError) -> bool:
+        """Let time come up to a record; False when a long gap leaves more to do than a slice may take."""
+        if isinstance(arrived, WireError) or not self.machine.may_take_long(arrived.time_ms):
+            return True
+        return self.machine.lead(arrived.time_ms, MOST_TIMERS)
 
     def _seal_is_due(self) -> bool:
         worker = self._settings.worker
@@ -317,7 +340,11 @@ class Room:
         return not self.lost
 
     def _lose(self) -> None:
-        """Take no more records: another worker goes on, and the rebalance that tells us is on its way."""
+        """Take no more records: another worker goes on, and the rebalance that tells us is on its way.
+
+        Should it not come (a broker ends a transaction that lasts too long), the watchdog sees that records
+        wait here and nothing is sealed.
+        """
         self.closing = self.lost = True
 
     def progress(self) -> Progress:
@@ -351,7 +378,7 @@ class Room:
         if now_ms - self.machine.watermark.at_ms > config.backfill_lag_hours * HOUR_MS:
             return  # a backfill of old data: its time moves by its own records
         if self._at_end():
-            self.machine.tick(now_ms)
+            self.machine.lead(now_ms, MOST_TIMERS)  # what is left is due at the next tick
 
     async def seal(self) -> None:
         """Seal the epoch now, and take no more records: the partition is about to be handed over."""
@@ -404,7 +431,7 @@ class Room:
             watermark_ms=machine.watermark.at_ms,
             model=machine.model.snapshot,
             customers=len(machine.states),
-            topic_ids=self._input_ids,
+            topic_ids=self._topic_ids,
         )
 
     def _may_adopt(self) -> bool:

@@ -45,8 +45,8 @@ def check_same(before: Mapping[str, str], now: Mapping[str, str], changelog: str
     Traceback (most recent call last):
     agents.inputs.InputRecreated: topic orders was deleted and created again since ...
     """
-    for topic, known in before.items():
-        if now.get(topic, known) != known:
+    for topic, given in now.items():
+        if before.get(topic, given) != given:
             raise InputRecreated(
                 f"topic {topic} was deleted and created again since {changelog} was written: its offsets "
                 f"begin anew, and new records would be taken for old ones; delete {changelog} to begin anew "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger, make_ledger
 from agents.session import Session
 from agents.settings import Settings
-from agents.signing import BadSignature, sign, signing_key, verified
+from agents.signing import sign, signing_key, verified_checkpoint
 from agents.transport import Consumer, OutputRecord, Producer
 from agents.watchdog import Progress
 from schemas.codec import WireError, encode
@@ -41,10 +42,11 @@ YIELD_EVERY = 200
 
 
 class Sealed(msgspec.Struct, array_like=True):
-    """What the learner's checkpoint topic holds."""
+    """What the learner's checkpoint topic holds: the next offset, of which topic, and everything learned."""
 
     offset: int
     checkpoint: Checkpoint
+    topic_id: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -64,12 +66,21 @@ class Learner:
         What aiokafka needs to reach the cluster.
     session
         Knows when this process has stood still.
+    topic_ids
+        By topic that is read, the id that the cluster gave it.
     """
 
-    def __init__(self, settings: Settings, connection: dict[str, Any], session: Session) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connection: dict[str, Any],
+        session: Session,
+        topic_ids: Mapping[str, str],
+    ) -> None:
         self.topic = settings.topic(EXAMPLES)
         self.machine: LearnerMachine | None = None
         self._tp = TP(self.topic, 0)
+        self._topic_id = topic_ids.get(self.topic, "")
         self._settings = settings
         self._connection = connection
         self._session = session
@@ -85,23 +96,24 @@ class Learner:
         self._dead: list[OutputRecord] = []
         self._breaker = self._new_breaker()
         self._flood: Tripped | None = None
+        self._lost = False
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Go on from the latest checkpoint when the examples are ours."""
+        await self._let_go()
         self._generation = generation
-        if self._tp not in tps:
-            self.machine = None
-            return
+        if self._tp not in tps or not consumer.is_ours(generation):
+            return  # in the second case another rebalance began meanwhile, and will call again
         self._consumer, self._producer = consumer, producer
         ledger = make_ledger(self._settings, self._connection, producer, self._checkpoints, 0)
         await ledger.open()  # first: what is read is then all that there will be
         latest = await read_latest(self._checkpoints, 0, self._connection)
         if not consumer.is_ours(generation):
             await ledger.close()
-            return  # another rebalance began meanwhile, and will call again
-        self._ledger = ledger
+            return
+        self._ledger, self._dead, self._flood = ledger, [], None
         self.machine, self._next = self._restored(latest.get(CHECKPOINT_KEY))
         self._sealed_next, self._published = self._next, -1
         self._breaker = self._new_breaker()
@@ -111,14 +123,10 @@ class Learner:
     def _restored(self, value: bytes | None) -> tuple[LearnerMachine, int]:
         if value is None:
             return LearnerMachine(self._settings.streams), 0
-        try:
-            sealed = _decoder.decode(verified(value, self._key))
-        except BadSignature as error:
-            raise BadSignature(
-                f"the learner's checkpoint on {self._checkpoints} is {error.message}; give all workers the "
-                "same worker.signing_key_file, or delete that topic to learn anew from the examples"
-            ) from None
-        return LearnerMachine.restore(self._settings.streams, sealed.checkpoint), sealed.offset
+        sealed = _decoder.decode(verified_checkpoint(value, self._key, self._checkpoints))
+        # Examples that are of a topic created anew are all still to come.
+        offset = sealed.offset if sealed.topic_id == self._topic_id else 0
+        return LearnerMachine.restore(self._settings.streams, sealed.checkpoint), offset
 
     def _new_breaker(self) -> Breaker:
         letters = self._settings.dead_letters
@@ -126,6 +134,8 @@ class Learner:
 
     def progress(self) -> dict[str, Progress]:
         """Tell the watchdog how learning gets on; it asks from a thread of its own."""
+        if self._lost:  # for as long as no rebalance comes
+            return {"learner": Progress(True, self._sealed_next)}
         if self.machine is None or self._consumer is None:
             return {}
         waiting = self._next != self._sealed_next or not self._consumer.at_end(self._tp, self._next)
@@ -133,12 +143,16 @@ class Learner:
 
     async def revoked(self, tps: set[TP]) -> None:
         """Seal and let go when the examples go to another worker."""
-        if self._tp in tps and self.machine is not None:
-            async with self._lock:
+        if self._tp in tps:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        async with self._lock:
+            if self.machine is not None:
                 await self._seal(self.machine)
-                self.machine = None
-                if self._ledger is not None:
-                    await self._ledger.close()
+            ledger, self.machine, self._ledger, self._lost = self._ledger, None, None, False
+            if ledger is not None:
+                await ledger.close()
 
     async def feed(self, message: Any) -> None:
         """Learn a fetched batch."""
@@ -193,11 +207,11 @@ class Learner:
             self._published = machine.n_learned
             for measure, value in snapshot.metrics.items():
                 metrics.QUALITY.labels(measure).set(value)
-        sealed = _encoder.encode(Sealed(self._next, machine.checkpoint()))
+        sealed = _encoder.encode(Sealed(self._next, machine.checkpoint(), self._topic_id))
         try:
             await self._ledger.commit((CHECKPOINT_KEY, sign(sealed, self._key), []), [])
         except Fenced:
-            self.machine = None  # another learner goes on
+            self.machine, self._lost = None, True  # another learner goes on; a rebalance will tell us
             return
         self._sealed_next = self._next
         self._consumer.sealed[self._tp] = self._next

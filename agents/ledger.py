@@ -23,8 +23,9 @@ import asyncio
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced, TransactionalIdAuthorizationFailed
 
+from agents.errors import EXIT_TRY_AGAIN, OperatorError
 from agents.settings import Settings
 from agents.transport import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, OutputRecord, Producer, send_in_batches
 
@@ -34,6 +35,12 @@ _TRANSACTION_MS = 60_000
 
 class Fenced(Exception):  # noqa: N818 - a state of the world, named after it
     """Another worker has taken over this ledger; what was not committed is its business now."""
+
+
+class NoCoordinator(OperatorError):  # noqa: N818 - a state of the world, named after it
+    """The cluster gives no coordinator for transactions."""
+
+    exit_code = EXIT_TRY_AGAIN
 
 
 class Ledger(Protocol):
@@ -119,9 +126,11 @@ class TransactionalLedger:
 
     def __init__(self, connection: dict[str, Any], group: str, topic: str, partition: int) -> None:
         self._place = (topic, partition)
+        self._transactional_id = f"{group}-{topic}-{partition}"
+        self._patience_seconds = connection["request_timeout_ms"] / 1000.0
         self._producer = AIOKafkaProducer(
             **connection,
-            transactional_id=f"{group}-{topic}-{partition}",
+            transactional_id=self._transactional_id,
             transaction_timeout_ms=_TRANSACTION_MS,
             max_batch_size=MAX_BATCH_BYTES,
             max_request_size=MAX_REQUEST_BYTES,
@@ -129,8 +138,17 @@ class TransactionalLedger:
 
     async def open(self) -> None:
         """Fence the writer before us; its open transaction is rolled back."""
-        await self._producer.start()
-        await self._producer.begin_transaction()
+        try:
+            async with asyncio.timeout(self._patience_seconds):  # the client itself would ask for ever
+                await self._producer.start()
+                await self._producer.begin_transaction()
+        except TimeoutError:
+            raise NoCoordinator(
+                f"no coordinator for transactions within {self._patience_seconds:g} s: is "
+                "__transaction_state available? kafka.transactions = false does without, and without fencing"
+            ) from None
+        except TransactionalIdAuthorizationFailed:
+            raise OperatorError(f"no right to WRITE on transactional id {self._transactional_id}") from None
 
     async def append(self, records: list[OutputRecord]) -> int:
         """Write as part of the transaction."""

@@ -50,7 +50,9 @@ RECOVERY_SECONDS = Gauge(
     registry=REGISTRY,
 )
 ERASURES = Counter(
-    "holdfast_erasures", "Requests to erase a customer that were carried out.", registry=REGISTRY
+    "holdfast_erasures",
+    "Erasures of a customer carried out, one for each partition that was asked.",
+    registry=REGISTRY,
 )
 MODEL_LEARNED = Gauge(
     "holdfast_model_examples", "Examples that the model in force has learned from.", registry=REGISTRY

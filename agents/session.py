@@ -16,6 +16,12 @@ from collections.abc import Callable
 from agents.errors import EXIT_TRY_AGAIN, OperatorError
 
 _TURN_SECONDS = 0.05
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def seconds() -> float:
+    """Read a clock that never goes back, and goes on while the process, or the whole machine, sleeps."""
+    return time.clock_gettime(_CLOCK)
 
 
 class StoodStill(OperatorError):  # noqa: N818 - a state of the world, named after it
@@ -44,7 +50,7 @@ class Session:
     agents.session.StoodStill: this worker stood still for 35 s, longer than its session of 30 s: ...
     """
 
-    def __init__(self, timeout_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, timeout_seconds: float, clock: Callable[[], float] = seconds) -> None:
         self._timeout = timeout_seconds
         self._clock = clock
         self._turned_at: float | None = None  # the loop does not turn yet

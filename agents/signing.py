@@ -62,6 +62,23 @@ def verified(record: bytes, key: bytes) -> bytes:
     return value
 
 
+def verified_checkpoint(record: bytes, key: bytes, topic: str) -> bytes:
+    """Give what is behind the signature of a learner's checkpoint.
+
+    Raises
+    ------
+    BadSignature
+        When it is not right, with what to do.
+    """
+    try:
+        return verified(record, key)
+    except BadSignature as error:
+        raise BadSignature(
+            f"the learner's checkpoint on {topic} is {error.message}; give all workers the same "
+            "worker.signing_key_file, or delete that topic to learn anew from the examples"
+        ) from None
+
+
 def signing_key(settings: Settings) -> bytes:
     """Read the key, or make one in the data folder where none is named.
 

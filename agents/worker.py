@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import faust
 
 from agents.acls import check_rights
 from agents.app import HoldfastApp, make_app, nothing_unexpected
-from agents.cluster import check_layout, create_missing, input_ids
+from agents.changelog import read_latest
+from agents.cluster import check_layout, create_missing, topic_ids
+from agents.connection import aiokafka_arguments
 from agents.errors import EXIT_BUG, OperatorError
 from agents.model_file import read_model
 from agents.settings import Settings
+from agents.signing import signing_key, verified_checkpoint
 from agents.web import serve
+from schemas.topics import LEARNER_CHECKPOINT
 from streams.learning.served import Served
 
 
@@ -30,6 +35,26 @@ def prepare(settings: Settings) -> None:
     create_missing(settings, roles={"output", "internal", "dead"})
     check_layout(settings)
     check_rights(settings)
+    if "learner" in settings.worker.agents:
+        check_checkpoint(settings)
+
+
+def check_checkpoint(settings: Settings) -> None:
+    """Check that we could go on as the learner: every worker may become it, at the worst moment.
+
+    Raises
+    ------
+    BadSignature
+        When the checkpoint was signed with another key.
+    """
+    topic = settings.topic(LEARNER_CHECKPOINT)
+    loop = asyncio.new_event_loop()  # not asyncio.run, which would leave Faust without a loop
+    try:
+        latest = loop.run_until_complete(read_latest(topic, 0, aiokafka_arguments(settings)))
+    finally:
+        loop.close()
+    for record in latest.values():
+        verified_checkpoint(record, signing_key(settings), topic)
 
 
 def serve_metrics(settings: Settings) -> int:
@@ -77,4 +102,4 @@ def start(settings: Settings, model: Path | None, loglevel: str) -> None:
             f"holdfast worker: {' and '.join(settings.worker.agents)} on {settings.kafka.bootstrap}, "
             f"group {settings.kafka.group}, metrics at http://{settings.web.host}:{port}/metrics"
         )
-        run(make_app(settings, input_ids(settings), frozen), loglevel)
+        run(make_app(settings, topic_ids(settings), frozen), loglevel)

@@ -385,7 +385,7 @@ class Worker:
 
 def make_customers(settings: Settings, feed: Any) -> Customers:
     """Make the agent with nothing behind it."""
-    return Customers(settings, {}, feed, Session(1e9), input_ids={})
+    return Customers(settings, {}, feed, Session(1e9), topic_ids={})
 
 
 def simulate(seed: int) -> Outcome:

@@ -31,7 +31,7 @@ from schemas.learning import Example
 from schemas.topics import CUSTOMER_SCORES, EXAMPLES, INPUTS, SEGMENT_CHANGES
 from streams.clock.timers import Timers
 from streams.clock.watermark import NEVER_MS, Watermark
-from streams.config import MINUTE_MS, SECOND_MS, StreamConfig, days_ms
+from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, StreamConfig, days_ms
 from streams.customer.decision import Decision, Outcome
 from streams.customer.features import FEATURE_NAMES
 from streams.customer.history import (
@@ -201,7 +201,8 @@ class CustomerMachine:
             fold_click(state, time_ms, event.funnel)
             # A click brings nothing forward but the end of its session; what stands may be early, not late.
             ends_ms = state.session_ms + self._gap_ms
-            if not state.verdict.due_ms or (state.orders and ends_ms < state.verdict.due_ms):
+            due_ms = state.verdict.due_ms
+            if not due_ms or (state.orders and ends_ms < due_ms) or time_ms == state.first_ms:
                 self._reschedule(customer_id, state)
         else:
             self._folds[type(event)](customer_id, state, event)
@@ -214,15 +215,47 @@ class CustomerMachine:
 
     # Time
 
+    def may_take_long(self, time_ms: int) -> bool:
+        """Tell whether much may be due before an event: after a gap, or where `lead` did not end."""
+        at_ms, next_ms = self.watermark.at_ms, self.timers.next_ms()
+        return time_ms - at_ms >= HOUR_MS or (next_ms is not None and next_ms <= at_ms)
+
+    def lead(self, time_ms: int, most: int) -> bool:
+        """Let time come up to an event before it is applied, a part at a time.
+
+        A gap in event time can make everybody due at once, which takes longer than a worker may be silent.
+        What is decided does not depend on whether, or in how many parts, this was called.
+
+        Parameters
+        ----------
+        most
+            Timers to fire at most.
+
+        Returns
+        -------
+        bool
+            Whether nothing is due any more.
+        """
+        until_ms = self.watermark.observe(time_ms)
+        return any(not self._fire(until_ms) for _ in range(most))
+
     def _advance(self, time_ms: int) -> None:
         until_ms = self.watermark.observe(time_ms)
-        while (entry := self.timers.pop(until_ms)) is not None:
-            due_ms, customer_id = entry
-            state = self.states.get(customer_id)
-            # Up to this entry only: what the customer has due later takes its turn among the others.
-            if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
-                state.verdict.due_ms = self._due_ms(state)  # what stood may have been early
-                self.timers.ask(customer_id, state.verdict.due_ms)
+        while self._fire(until_ms):
+            pass
+
+    def _fire(self, until_ms: int) -> bool:
+        """Let the earliest timer that is due fire; False when none is."""
+        entry = self.timers.pop(until_ms)
+        if entry is None:
+            return False
+        due_ms, customer_id = entry
+        state = self.states.get(customer_id)
+        # Up to this entry only: what the customer has due later takes its turn among the others.
+        if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
+            state.verdict.due_ms = self._due_ms(state)  # what stood may have been early
+            self.timers.ask(customer_id, state.verdict.due_ms)
+        return True
 
     def _catch_up(
         self, customer_id: str, state: CustomerState, until_ms: int, answers: bool = True

@@ -14,10 +14,12 @@ from agents.metrics import CUSTOMERS, WATERMARK, drop_partition
 from agents.model_file import read_model
 from agents.sections import WebSettings
 from agents.settings import Settings
+from agents.signing import sign
 from agents.worker import prepare, serve_metrics, start
 from schemas.codec import encode
 from streams.config import StreamConfig
 from streams.learning.served import untrained
+from tests.live.harness import produce_raw
 
 
 def test_without_a_broker_it_says_where_it_looked(no_broker: Settings) -> None:
@@ -49,6 +51,22 @@ def test_inputs_with_different_partition_counts_are_refused(broker_settings: Set
     create_missing(msgspec.structs.replace(odd, topics=only_orders), roles={"input"})
     with pytest.raises(LayoutError, match="partition"):
         prepare(odd)
+
+
+@pytest.mark.broker
+def test_a_worker_with_another_signing_key_does_not_start_to_become_the_learner_one_day(
+    broker_settings: Settings, tmp_path: Path
+) -> None:
+    create_missing(broker_settings)
+    worker = msgspec.structs.replace(broker_settings.worker, data_folder=str(tmp_path))
+    ours = msgspec.structs.replace(broker_settings, worker=worker)
+    prepare(ours)  # there is no checkpoint yet
+    value = sign(b"what another learned", b"another key of theirs")
+    produce_raw(ours, "learner-checkpoint", [value], key=b"learner")
+    with pytest.raises(OperatorError, match="signing_key_file"):
+        prepare(ours)
+    customers_only = msgspec.structs.replace(worker, agents=("customers",))
+    prepare(msgspec.structs.replace(ours, worker=customers_only))
 
 
 def test_a_taken_metrics_port_is_one_line() -> None:

@@ -265,7 +265,7 @@ def plain(payload: Any) -> dict[str, Any]:
     return built
 
 
-def produce_raw(settings: Settings, name: str, values: list[bytes]) -> None:
+def produce_raw(settings: Settings, name: str, values: list[bytes], key: bytes | None = None) -> None:
     """Put bytes on a topic as they are, on its partition 0, in order."""
     from kafka import KafkaProducer
 
@@ -277,7 +277,7 @@ def produce_raw(settings: Settings, name: str, values: list[bytes]) -> None:
     )
     try:
         for value in values:
-            producer.send(settings.topic(name), value=value, partition=0)
+            producer.send(settings.topic(name), key=key, value=value, partition=0)
         producer.flush()
     finally:
         producer.close()

@@ -217,3 +217,25 @@ def test_both_topics_have_something_to_say() -> None:
 def test_200_random_splits_into_batches_say_the_same(seeds: range) -> None:
     for seed in seeds:
         assert fed(seed) == at_once(), f"seed {seed}"
+
+
+# Time in parts
+
+
+def test_time_that_comes_in_parts_decides_what_one_step_decides() -> None:
+    """A gap of weeks makes many timers due at once; a worker lets them fire a few at a time."""
+    all_of_them = list(simulated_records(30, 60))
+    end = len(all_of_them)
+    records = all_of_them[: end // 3] + all_of_them[end // 2 : end // 2 + 5] + all_of_them[-end // 8 :]
+    whole, parts = Shop(model=silence_model()), Shop(model=silence_model())
+    steps = []
+    for record in records:
+        whole.apply([record])
+        if parts.machine.may_take_long(record[2].time_ms):
+            steps.append(0)
+            while not parts.machine.lead(record[2].time_ms, most=1):
+                steps[-1] += 1
+        parts.apply([record])
+    assert len([fired for fired in steps if fired > 20]) >= 2, "no gap that makes many due"
+    assert parts.said == whole.said
+    assert facts_of(parts) == facts_of(whole)

@@ -1,0 +1,139 @@
+"""What the learner does when it loses its ledger, and when assignments come late."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from faust.types import TP
+
+from agents import learner as module
+from agents.learner import Learner
+from agents.ledger import Fenced
+from agents.session import Session
+from agents.settings import Settings, load
+from agents.transport import Consumer, Producer
+from agents.watchdog import Progress
+
+
+class FakeLedger:
+    """A ledger that somebody else may own by now."""
+
+    def __init__(self) -> None:
+        self.opened = self.closed = 0
+        self.fenced = False
+
+    async def open(self) -> None:
+        self.opened += 1
+
+    async def commit(self, _last: Any, _erased: Any) -> int:
+        if self.fenced:
+            raise Fenced
+        return 0
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class FakeConsumer:
+    """The group as it is now."""
+
+    generation = 1
+
+    def __init__(self) -> None:
+        self.sealed: dict[TP, int] = {}
+        self.starts: dict[TP, int] = {}
+
+    def is_ours(self, generation: int) -> bool:
+        return generation == self.generation
+
+    def at_end(self, _tp: TP, _next: int) -> bool:
+        return True
+
+
+class FakeProducer:
+    """Acknowledges everything."""
+
+    async def send_records(self, *_: Any) -> list[Any]:
+        return []
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(Path("/dev/null"), {}, {"worker.data_folder": str(tmp_path)})
+
+
+@pytest.fixture
+def ledgers(monkeypatch: pytest.MonkeyPatch) -> list[FakeLedger]:
+    made: list[FakeLedger] = []
+
+    def make(*_: Any) -> FakeLedger:
+        made.append(FakeLedger())
+        return made[-1]
+
+    async def nothing(*_: Any, **__: Any) -> dict[bytes, bytes]:
+        return {}
+
+    monkeypatch.setattr(module, "make_ledger", make)
+    monkeypatch.setattr(module, "read_latest", nothing)
+    return made
+
+
+EXAMPLES = {TP("examples", 0)}
+
+
+def take(learner: Learner, consumer: FakeConsumer, tps: set[TP] = EXAMPLES, generation: int = 1) -> Any:
+    return learner.assigned(tps, generation, cast(Consumer, consumer), cast(Producer, FakeProducer()))
+
+
+def test_a_late_assignment_leaves_the_new_owners_ledger_alone(
+    settings: Settings, ledgers: list[FakeLedger]
+) -> None:
+    learner, consumer = Learner(settings, {}, Session(30.0), {}), FakeConsumer()
+    consumer.generation = 2
+    asyncio.run(take(learner, consumer))
+    assert ledgers == []
+    assert learner.machine is None
+
+
+def test_a_fenced_learner_learns_no_more_and_the_watchdog_can_see_it(
+    settings: Settings, ledgers: list[FakeLedger]
+) -> None:
+    async def scenario() -> list[Any]:
+        learner, consumer = Learner(settings, {}, Session(30.0), {}), FakeConsumer()
+        await take(learner, consumer)
+        seen: list[Any] = [learner.progress()]
+        ledgers[0].fenced = True
+        learner._sealed_at = 0.0
+        await learner.tick()
+        assert learner.machine is None
+        assert consumer.sealed == {}
+        seen.append(learner.progress())
+        await learner.revoked(EXAMPLES)
+        seen.append(learner.progress())
+        return seen
+
+    well, fenced, gone = asyncio.run(scenario())
+    assert well == {"learner": Progress(False, 0)}
+    assert fenced == {"learner": Progress(True, 0)}
+    assert gone == {}
+    assert ledgers[0].closed == 1
+
+
+def test_an_assignment_that_follows_another_closes_the_ledger_before_it(
+    settings: Settings, ledgers: list[FakeLedger]
+) -> None:
+    async def scenario() -> None:
+        learner, consumer = Learner(settings, {}, Session(30.0), {}), FakeConsumer()
+        await take(learner, consumer)
+        consumer.generation = 2
+        await take(learner, consumer, generation=2)
+        assert [ledger.closed for ledger in ledgers] == [1, 0]
+        consumer.generation = 3
+        await take(learner, consumer, tps={TP("orders", 0)}, generation=3)
+        assert learner.machine is None
+
+    asyncio.run(scenario())
+    assert [ledger.closed for ledger in ledgers] == [1, 1]
