@@ -26,7 +26,7 @@ from samples import cdnow, shop, write
 from schemas.topics import ORDERS
 
 _TICK_SECONDS = 0.02
-_MOST_A_TICK = 5_000
+_MOST_A_TICK = 20_000
 Phase = tuple[float, float]
 """So many seconds at so many messages a second."""
 
