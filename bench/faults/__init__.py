@@ -1,4 +1,4 @@
-"""The scorecard of RELIABILITY.md as a program: faults against real workers on Apache Kafka.
+"""The scorecard: 26 kinds of failure, each against real workers on Apache Kafka, as a program.
 
 Each row states a promise, breaks something on purpose, and compares what is left with an oracle: a
 single-threaded fold over the same input. A harness that never fails proves nothing, so four rows are run
@@ -9,5 +9,5 @@ a named seam and then runs the ordinary program: nothing in the product knows of
 
 The live rows have one input topic that carries everything in the order of its log. With two, which of
 them is ahead by a moment depends on the network, and the oracle could not know what a worker saw first;
-rows on a finished log of both topics (4, 15, 16, 18) cover the merge.
+rows 15, 16 and 18 cover the merge.
 """

@@ -13,7 +13,7 @@ import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 
 import orjson
@@ -37,7 +37,7 @@ def cdnow_tenth() -> list[bytes]:
     return list(write.lines(cdnow.messages("tenth")))
 
 
-@cache
+@lru_cache(maxsize=1)  # millions of lines: the latest are enough
 def shop_lines(
     customers: int,
     days: int,
