@@ -32,6 +32,7 @@ from agents.session import Session
 from agents.settings import Settings
 from agents.transport import (
     MAX_BATCH_BYTES,
+    MAX_FETCH_BYTES,
     MAX_REQUEST_BYTES,
     SCHEME,
     Consumer,
@@ -138,6 +139,7 @@ def make_app(settings: Settings, topic_ids: Mapping[str, str], frozen: Served | 
         broker_commit_interval=settings.worker.epoch_seconds,
         broker_max_poll_records=kafka.fetch_max_records,
         consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=MAX_FETCH_BYTES,
         producer_max_batch_size=MAX_BATCH_BYTES,
         producer_max_request_size=MAX_REQUEST_BYTES,
         stream_buffer_maxsize=8,

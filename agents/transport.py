@@ -26,10 +26,17 @@ from faust.types.tuples import ConsumerMessage
 SCHEME = "holdfast"
 """URL scheme under which Faust finds this transport."""
 
-FETCH_MAX_WAIT_MS = 100
-"""How long a broker may hold a fetch that finds nothing."""
+FETCH_MAX_WAIT_MS = 20
+"""How long a broker may hold a fetch that finds nothing.
 
-FETCHING = {"max_partition_fetch_bytes": 8 * 1024 * 1024, "fetch_max_wait_ms": FETCH_MAX_WAIT_MS}
+Short, because the client has one fetch on its way to a broker at a time: while one waits for a quiet topic,
+what has come on a busy one waits with it.
+"""
+
+MAX_FETCH_BYTES = 4 * 1024 * 1024
+"""Of one partition in one answer."""
+
+FETCHING = {"max_partition_fetch_bytes": 2 * MAX_FETCH_BYTES, "fetch_max_wait_ms": FETCH_MAX_WAIT_MS}
 """How the consumers that we make ourselves fetch."""
 
 MAX_BATCH_BYTES = 512 * 1024
