@@ -58,6 +58,10 @@ class Timers:
         self._live = dict(dues)
         self._compact()
 
+    def of(self, customer_id: str) -> int | None:
+        """Tell when the customer's entry is due, if there is one."""
+        return self._live.get(customer_id)
+
     def next_ms(self) -> int | None:
         """Tell when the earliest entry is due; it may turn out to have been overtaken."""
         return self._heap[0][0] if self._heap else None

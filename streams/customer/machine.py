@@ -183,7 +183,8 @@ class CustomerMachine:
                 state.applied[source] = offset  # read again, it must not depend on ids that fade
                 self.dirty[customer_id] = None
                 return Outcome.DUPLICATE
-            if state.verdict.due_ms < time_ms:
+            due_ms = self.timers.of(customer_id)
+            if due_ms is None or due_ms < time_ms:
                 state = self._catch_up(customer_id, state, time_ms - 1, answers=False)
         if state is None:
             state = self.states[customer_id] = new_state(time_ms, len(self.inputs))
@@ -201,8 +202,8 @@ class CustomerMachine:
             fold_click(state, time_ms, event.funnel)
             # A click brings nothing forward but the end of its session; what stands may be early, not late.
             ends_ms = state.session_ms + self._gap_ms
-            due_ms = state.verdict.due_ms
-            if not due_ms or (state.orders and ends_ms < due_ms) or time_ms == state.first_ms:
+            due_ms = self.timers.of(customer_id)
+            if due_ms is None or (state.orders and ends_ms < due_ms) or time_ms == state.first_ms:
                 self._reschedule(customer_id, state)
         else:
             self._folds[type(event)](customer_id, state, event)
@@ -216,8 +217,14 @@ class CustomerMachine:
     # Time
 
     def may_take_long(self, time_ms: int) -> bool:
-        """Tell whether much may be due before an event: after a gap, or where `lead` did not end."""
-        at_ms, next_ms = self.watermark.at_ms, self.timers.next_ms()
+        """Tell whether much may be due before an event: after a gap, or where `lead` did not end.
+
+        Not before a late one: it does not move time, and what is due waits for one that does.
+        """
+        at_ms = self.watermark.at_ms
+        if time_ms <= at_ms:
+            return False
+        next_ms = self.timers.next_ms()
         return time_ms - at_ms >= HOUR_MS or (next_ms is not None and next_ms <= at_ms)
 
     def lead(self, time_ms: int, most: int) -> bool:
@@ -253,8 +260,9 @@ class CustomerMachine:
         state = self.states.get(customer_id)
         # Up to this entry only: what the customer has due later takes its turn among the others.
         if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
-            state.verdict.due_ms = self._due_ms(state)  # what stood may have been early
-            self.timers.ask(customer_id, state.verdict.due_ms)
+            # What stood may have been early. The state keeps it all the same: nothing else has changed there,
+            # and a state that differs from what was written of it would have to be written again.
+            self.timers.ask(customer_id, self._due_ms(state))
         return True
 
     def _catch_up(

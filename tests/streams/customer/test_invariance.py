@@ -12,9 +12,9 @@ from schemas.codec import epoch_ms
 from schemas.events import Event
 from schemas.topics import CHURN_ALERTS
 from streams.clock.merge import Merge
-from streams.config import DAY_MS, StreamConfig, TimeConfig
+from streams.config import DAY_MS, HOUR_MS, StreamConfig, TimeConfig
 from streams.customer.decision import Decision
-from streams.customer.state import facts
+from streams.customer.state import encode_state, facts
 from streams.learning.served import Served
 from tests.streams.build import (
     T0,
@@ -222,11 +222,14 @@ def test_200_random_splits_into_batches_say_the_same(seeds: range) -> None:
 # Time in parts
 
 
-def test_time_that_comes_in_parts_decides_what_one_step_decides() -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_time_that_comes_in_parts_decides_what_one_step_decides(late: bool) -> None:
     """A gap of weeks makes many timers due at once; a worker lets them fire a few at a time."""
     all_of_them = list(simulated_records(30, 60))
     end = len(all_of_them)
     records = all_of_them[: end // 3] + all_of_them[end // 2 : end // 2 + 5] + all_of_them[-end // 8 :]
+    if late:  # every second comes some places behind its time
+        records.sort(key=lambda record: record[2].time_ms + (record[1] % 2) * 2 * HOUR_MS)
     whole, parts = Shop(model=silence_model()), Shop(model=silence_model())
     steps = []
     for record in records:
@@ -239,3 +242,18 @@ def test_time_that_comes_in_parts_decides_what_one_step_decides() -> None:
     assert len([fired for fired in steps if fired > 20]) >= 2, "no gap that makes many due"
     assert parts.said == whole.said
     assert facts_of(parts) == facts_of(whole)
+
+
+def test_a_state_that_is_not_dirty_is_what_was_written_of_it() -> None:
+    """A timer that fires early and finds nothing due leaves no trace that only memory would have."""
+    shop, written = Shop(model=silence_model()), {}
+    for number, record in enumerate(simulated_records(30, 60)):
+        shop.apply([record])
+        for customer_id in shop.machine.dirty:
+            if customer_id in shop.machine.states:
+                written[customer_id] = encode_state(shop.machine.states[customer_id])
+            else:
+                written.pop(customer_id, None)
+        shop.machine.dirty.clear()
+        if number % 10 == 0:
+            assert written == {c: encode_state(state) for c, state in shop.machine.states.items()}
