@@ -27,11 +27,12 @@ pytestmark = pytest.mark.broker
 STOP_SECONDS = 10.0
 
 SLOW_RECOVERY = """
-import asyncio, agents.customers
-async def read_latest(*_):
+import asyncio
+from agents.recovery import Recovery
+async def run(self, store):
     print("recovery has begun", flush=True)
     await asyncio.sleep(1000.0)
-agents.customers.read_latest = read_latest
+Recovery.run = run
 """
 
 SLOW_JOIN = """
