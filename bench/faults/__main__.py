@@ -1,7 +1,7 @@
 """`python -m bench.faults`: run the scorecard; with numbers behind it, those rows alone.
 
-A full run writes docs/scorecard.md; a partial one only prints. The exit code is 0 when every row that was
-asked for passes, and every control fails as it must.
+A full run writes docs/scorecard.md; a partial one prints, and with `--keep` replaces its rows there. The exit
+code is 0 when every row that was asked for passes, and every control fails as it must.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="numbers; control3 and the like; control")
     parser.add_argument("--list", action="store_true", help="list the rows and end")
     parser.add_argument("--seed", type=int, default=SEED, help=f"what chance comes from (default: {SEED})")
+    parser.add_argument("--keep", action="store_true", help="put the rows into docs/scorecard.md")
     options = parser.parse_args()
     chosen = rows(options.rows)
     if options.list:
@@ -93,6 +94,8 @@ def main() -> int:
     print("\n" + scorecard.table(results))
     seconds = time.monotonic() - began
     print(f"{seconds / 60:.1f} minutes")
+    if options.rows and options.keep:
+        scorecard.replace(results)
     if not options.rows:
         (jar,) = LIBRARY.glob("kafka_2.13-*.jar")
         scorecard.write(results, jar.stem.partition("-")[2], seconds)

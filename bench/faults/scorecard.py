@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -35,14 +36,31 @@ def verdict(result: Result) -> str:
 def table(results: Sequence[Result]) -> str:
     """Make the Markdown table."""
     lines = ["| # | test | must | result | measured | seed | s |", "|---|---|---|---|---|---|---|"]
+    return "\n".join([*lines, *map(line, results)]) + "\n"
+
+
+def line(result: Result) -> str:
+    """Make one line of the table."""
+    row, measured = result.row, result.measured.replace("|", "\\|")
+    return (
+        f"| {row.label} | {row.name} | {row.criterion} | {verdict(result)} | {measured} | "
+        f"{result.seed} | {result.seconds:.0f} |"
+    )
+
+
+def replace(results: Sequence[Result]) -> None:
+    """Put rows that were run again in the place of what the document says of them, and say so."""
+    text = FILE.read_text(encoding="utf-8")
     for result in results:
-        measured = result.measured.replace("|", "\\|")
-        row = result.row
-        lines.append(
-            f"| {row.label} | {row.name} | {row.criterion} | {verdict(result)} | {measured} | "
-            f"{result.seed} | {result.seconds:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+        begin = re.escape(f"| {result.row.label} | ")
+        text, found = re.subn(f"(?m)^{begin}.*$", lambda _, r=result: line(r), text)
+        if not found:
+            raise ValueError(f"docs/scorecard.md has no row {result.row.label}")
+    of = re.findall(r"(?m)^\| \d+ \|.*?\| (pass|\*\*FAIL\*\*) \|", text)
+    text = re.sub(r"\*\*\d+ of \d+ rows pass", f"**{of.count('pass')} of {len(of)} rows pass", text)
+    labels = ", ".join(result.row.label for result in results)
+    again = f"Run again alone, {datetime.now(UTC):%Y-%m-%d}, commit {commit()}: {labels}.\n"
+    FILE.write_text(text.replace("\n\n| # |", f"\n{again}\n| # |", 1), encoding="utf-8")
 
 
 def write(results: Sequence[Result], kafka: str, seconds: float) -> None:
