@@ -151,7 +151,7 @@ def make_app(settings: Settings, topic_ids: Mapping[str, str], frozen: Served | 
     feed = ModelFeed(settings.topic(MODELS), reach, settings.streams, frozen)
     parts: list[Customers | Learner] = []
     if "customers" in settings.worker.agents:
-        customers = Customers(settings, reach, feed, session, topic_ids)
+        customers = Customers(settings, reach, feed, session, topic_ids, guarded)
         parts.append(customers)
         _agent(app, "customers", customers.topics, customers)
     if "learner" in settings.worker.agents:

@@ -64,9 +64,9 @@ class Breaker:
         self._refused: deque[tuple[int, str]] = deque()  # number and reason; no older than the window
         self._in_a_row = 0
 
-    def good(self) -> None:
-        """Count a record that was taken; nearly every record comes this way, so it does next to nothing."""
-        self._seen += 1
+    def good(self, count: int = 1) -> None:
+        """Count records that were taken."""
+        self._seen += count
 
     def bad(self, reason: str) -> Tripped | None:
         """Count a record that was refused; say whether that was one too many."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from faust.types import TP
@@ -47,6 +47,8 @@ class Customers:
         Knows when this process has stood still.
     topic_ids
         By topic that is read, the id that the cluster gave it.
+    guard
+        Awaits something that must not fail.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Customers:
         feed: ModelFeed,
         session: Session,
         topic_ids: Mapping[str, str],
+        guard: Callable[[Awaitable[None]], Coroutine[Any, Any, None]],
     ) -> None:
         self.topics = tuple(settings.topic(name) for name in (*INPUTS, ERASURES))
         self.rooms: dict[int, Room] = {}
@@ -67,6 +70,8 @@ class Customers:
         self._session = session
         self._topic_ids = dict(topic_ids)
         self._erasures = settings.topic(ERASURES)
+        self._guard = guard
+        self._at_work: set[asyncio.Task[None]] = set()
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Recover a room for each partition held, and say where it begins."""
@@ -162,10 +167,23 @@ class Customers:
         return found
 
     async def feed(self, message: Any) -> None:
-        """Hand a fetched batch to its room."""
+        """Hand a fetched batch to its room, which works on while others seal."""
         room = self.rooms.get(message.partition)
-        if room is not None:  # else it was fetched before the partition went
-            await room.feed(message)
+        if room is None:  # it was fetched before the partition went
+            return
+        room.arrive(message)
+        if not room.is_called:
+            room.is_called = True
+            task = asyncio.create_task(self._process(room))
+            self._at_work.add(task)  # the loop itself holds tasks weakly
+            task.add_done_callback(self._at_work.discard)
+
+    async def _process(self, room: Room) -> None:
+        await self._guard(room.process())
+
+    async def rest(self) -> None:
+        """Wait until everything that was handed over has been dealt with."""
+        await asyncio.gather(*self._at_work)
 
     async def tick(self) -> None:
         """Let every room do what time calls for."""

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from faust.types import TP
@@ -39,14 +38,12 @@ from agents.settings import Settings
 from agents.stores import Position
 from agents.transport import Consumer, OutputRecord, Producer
 from agents.watchdog import Progress
-from schemas.codec import WireError, decode_event, encode
+from schemas.codec import encode
 from schemas.decisions import ChurnAlert
-from schemas.events import Event
 from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
-from streams.clock.merge import Merge
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
-from streams.customer.decision import Outcome
 from streams.customer.machine import CustomerMachine
+from streams.intake import Intake, Refused
 from streams.learning.served import Served
 
 SLICE_SECONDS = 0.02
@@ -55,10 +52,11 @@ SLICE_SECONDS = 0.02
 MOST_TIMERS = 500
 """Timers that fire before other tasks get their turn, when a gap in event time makes many due at once."""
 
-MOST_BUFFERED = 50_000
-"""Records read ahead of the merge before the input that runs ahead is paused."""
+MOST_AT_ONCE = 64
+"""Records processed between two looks at the clock."""
 
-_Arrived = tuple[Any, Event | WireError]
+MOST_BUFFERED = 16_384
+"""Records that wait here before their input is paused, unless others wait for it."""
 
 
 class Room:
@@ -95,6 +93,7 @@ class Room:
         self.partition = partition
         self.generation = generation
         self.lock = asyncio.Lock()
+        self.is_called = False  # somebody waits to process what has arrived
         self.closing = False  # takes no more records
         self.lost = False  # and may not seal those that it has
         self._settings = settings
@@ -110,9 +109,6 @@ class Room:
             spec.name: (settings.topic(spec.name), partition if spec.per_customer else 0) for spec in TOPICS
         }
         marker = recovered.marker
-        # What was read so far, and what of it has been processed.
-        self.read = [self._start(marker, name) for name in self._inputs]
-        self.done = list(self.read)
         self._erasures = TP(settings.topic(ERASURES), partition)
         name = self._erasures.topic
         # A topic of requests that was created anew is read from its beginning.
@@ -128,8 +124,13 @@ class Room:
             self.machine.watermark.at_ms = marker.watermark_ms
         self.machine.expect(self.states.dues())
         self._marked_ms = self.machine.watermark.at_ms
-        self._merge: Merge[_Arrived] = Merge(len(self._inputs))
-        self._held: tuple[int, _Arrived] | None = None  # taken from the merge, before its time has come
+        self._intake = Intake(
+            self.machine,
+            [self._start(marker, name) for name in self._inputs],
+            settings.dead_letters.max_message_bytes,
+            int(settings.time.max_ahead_seconds * SECOND_MS),
+        )
+        self._sealed_records = 0  # of those that the intake has taken
         self._paused: set[TP] = set()
         letters = settings.dead_letters
         self._breakers = [
@@ -138,14 +139,16 @@ class Room:
         self._flood: tuple[str, Tripped] | None = None
         self._out: dict[tuple[str, int], list[OutputRecord]] = {}
         self._unacknowledged: list[Awaitable[Any]] = []
-        self._outcomes: Counter[tuple[str, Outcome | str]] = Counter()
-        self._since_seal = 0
+        self._erased_since = 0
         self._sealed_at = time.monotonic()
         self._heard_at = time.monotonic()
 
     def offsets(self) -> dict[str, int]:
         """Give, for each topic that is read, the next offset of which nothing has been done."""
-        return {**dict(zip(self._inputs, self.done, strict=True)), self._erasures.topic: self.requests.offset}
+        return {
+            **dict(zip(self._inputs, self._intake.done, strict=True)),
+            self._erasures.topic: self.requests.offset,
+        }
 
     @staticmethod
     def _start(marker: Marker | None, topic: str) -> int:
@@ -153,43 +156,27 @@ class Room:
 
     # Records
 
-    async def feed(self, message: Any) -> None:
-        """Take in the records of one fetched batch."""
-        async with self.lock:
-            if self.closing or message.generation_id != self.generation:
-                return
-            if message.topic == self._erasures.topic:
-                self.requests.arrive(message.value)
-            else:
-                source = self._source_of[message.topic]
-                self._heard_at = time.monotonic()
-                self._arrive(source, message.value)
-                if len(self._merge) > MOST_BUFFERED and source not in self._merge.waiting_for():
-                    self._paused.add(message.tp)
-                    self._consumer.pause_partitions({message.tp})
-            await self._process()
+    def arrive(self, message: Any) -> None:
+        """Take in the records of one fetched batch; `process` is to follow."""
+        if self.closing or message.generation_id != self.generation:
+            return
+        if message.topic == self._erasures.topic:
+            self.requests.arrive(message.value)
+            return
+        source = self._source_of[message.topic]
+        merge = self._intake.merge
+        self._heard_at = time.monotonic()
+        self._intake.arrive(source, message.value, time.time_ns() // 1_000_000)
+        if len(merge) > MOST_BUFFERED and source not in merge.waiting_for():
+            self._paused.add(message.tp)
+            self._consumer.pause_partitions({message.tp})
 
-    def _arrive(self, source: int, records: list[Any]) -> None:
-        limit = self._settings.dead_letters.max_message_bytes
-        ahead_ms = int(self._settings.time.max_ahead_seconds * SECOND_MS)
-        latest_allowed_ms = time.time_ns() // 1_000_000 + ahead_ms
-        merge, latest_ms = self._merge, 0
-        for record in records:
-            if record.offset < self.read[source]:
-                continue
-            self.read[source] = record.offset + 1
-            arrived: Event | WireError
-            try:
-                arrived = decode_event(record.value, limit)
-                if 0 <= record.timestamp < arrived.time_ms - ahead_ms:  # -1 is a record without one
-                    raise WireError("future_time", "ahead of the broker's timestamp")
-                if arrived.time_ms > latest_allowed_ms:  # that timestamp may be the sender's own
-                    raise WireError("future_time", "ahead of the clock")
-                latest_ms = arrived.time_ms
-            except WireError as error:
-                arrived = error
-            # A refused record goes through the merge too: it keeps its place among the offsets of its input.
-            merge.push(source, latest_ms, (record, arrived))
+    async def process(self) -> None:
+        """Process what has arrived, as far as that can go."""
+        self.is_called = True
+        async with self.lock:
+            self.is_called = False  # what arrives from here on is for the next call
+            await self._process()
 
     async def _process(self) -> None:
         """Process what the merge lets go, until an input holds the others up."""
@@ -207,40 +194,27 @@ class Room:
             if not busy and not self._ask_for_more():
                 break
             await asyncio.sleep(0)
-        if self._paused and len(self._merge) < MOST_BUFFERED // 2:
+        if self._paused and not self.closing and len(self._intake.merge) < MOST_BUFFERED // 2:
             self._consumer.resume_partitions(self._paused)
             self._paused = set()
 
     def _slice(self) -> bool:
         """Process records for a moment; True when the moment ended before the records did."""
         until, most = time.monotonic() + SLICE_SECONDS, self._settings.worker.epoch_max_records
-        ended = False
-        for count, (source, (record, arrived)) in enumerate(self._next_records()):
-            if not self._has_time_come(arrived):
-                self._held = source, (record, arrived)
-                ended = True
+        while True:
+            # One at a time while somebody waits to be erased: their turn comes between two records.
+            at_once = 1 if self.requests else min(MOST_AT_ONCE, most - self._since_seal)
+            more = self._intake.run(at_once, MOST_TIMERS)
+            self._count()
+            refused = self._intake.take_refused()
+            if refused is not None:
+                self._refuse(refused)
+            if not more or self._since_seal >= most or self._flood or self._intake.is_held:
                 break
-            self._one(source, record, arrived)
-            ended = self._since_seal >= most or bool(self._flood)
-            ended = ended or (count % 16 == 15 and time.monotonic() > until)
-            if ended or (self.requests and self.requests.is_due(self._has_passed)):
-                ended = True
+            if time.monotonic() > until or self.requests.is_due(self._has_passed):
                 break
         self._say()
-        self._count()
-        return ended
-
-    def _next_records(self) -> Iterator[tuple[int, _Arrived]]:
-        if self._held is not None:
-            held, self._held = self._held, None
-            yield held
-        yield from self._merge.ready()
-
-    def _has_time_come(self, arrived: Event | WireError) -> bool:
-        """Let time come up to a record; False when a long gap leaves more to do than a slice may take."""
-        if isinstance(arrived, WireError) or not self.machine.may_take_long(arrived.time_ms):
-            return True
-        return self.machine.lead(arrived.time_ms, MOST_TIMERS)
+        return more
 
     def _seal_is_due(self) -> bool:
         worker = self._settings.worker
@@ -251,33 +225,30 @@ class Room:
 
     def _ask_for_more(self) -> bool:
         """Find out whether an input that holds the others up has nothing to come; True if one has."""
-        found = False
-        for source in self._merge.waiting_for():
-            if self._consumer.at_end(TP(self._inputs[source], self.partition), self.read[source]):
-                self._merge.caught_up(source)
+        found, merge = False, self._intake.merge
+        for source in merge.waiting_for():
+            if self._consumer.at_end(TP(self._inputs[source], self.partition), self._intake.read[source]):
+                merge.caught_up(source)
                 found = True
-        return found and len(self._merge) > 0
+        return found and len(merge) > 0
 
-    def _one(self, source: int, record: Any, arrived: Event | WireError) -> None:
-        topic = self._inputs[source]
-        if isinstance(arrived, WireError):
-            self._put(dead_letters_of(topic), self.partition, dead_letter(record, arrived))
-            self._outcomes[topic, "dead"] += 1
-            metrics.DEAD_LETTERS.labels(topic, arrived.reason).inc()
-            if tripped := self._breakers[source].bad(arrived.reason):
-                self._flood = topic, tripped
-        else:
-            self._breakers[source].good()
-            outcome = self.machine.apply(arrived, source, record.offset)
-            self._outcomes[topic, outcome] += 1
-        self.done[source] = record.offset + 1
-        self._since_seal += 1
+    def _refuse(self, refused: Refused) -> None:
+        topic = self._inputs[refused.source]
+        self._put(dead_letters_of(topic), self.partition, dead_letter(refused.record, refused.error))
+        metrics.RECORDS.labels(topic, "dead").inc()
+        metrics.DEAD_LETTERS.labels(topic, refused.error.reason).inc()
+        if tripped := self._breakers[refused.source].bad(refused.error.reason):
+            self._flood = topic, tripped
 
     def _count(self) -> None:
-        """Count the outcomes of a slice at once: a metric takes a lock, which is much for one record."""
-        for (topic, outcome), number in self._outcomes.items():
-            metrics.RECORDS.labels(topic, getattr(outcome, "value", outcome)).inc(number)
-        self._outcomes.clear()
+        for source, outcome, number in self._intake.take_outcomes():
+            self._breakers[source].good(number)
+            metrics.RECORDS.labels(self._inputs[source], outcome.value).inc(number)
+
+    @property
+    def _since_seal(self) -> int:
+        """Records and requests of which no marker says yet that they are done."""
+        return self._intake.taken - self._sealed_records + self._erased_since
 
     # Requests to erase (see `agents.erasures`)
 
@@ -289,7 +260,7 @@ class Room:
 
     def _has_passed(self, until: Mapping[str, int]) -> bool:
         """Tell whether everything before an offset of each input has been processed."""
-        for topic, read, done in zip(self._inputs, self.read, self.done, strict=True):
+        for topic, read, done in zip(self._inputs, self._intake.read, self._intake.done, strict=True):
             end = until.get(topic, 0)
             if done < end and not (
                 done == read and self._consumer.nothing_before(TP(topic, self.partition), read, end)
@@ -304,13 +275,13 @@ class Room:
         for customer_id in self.requests.take(self._has_passed):
             self.machine.erase(customer_id)
             metrics.ERASURES.inc()
-        self._since_seal += 1
+        self._erased_since += 1
         self._say()
         await self._send()
         await self._seal()
         # The tombstones are durable. Now a marker may say so, before anything else happens.
         self.requests.settle()
-        self._since_seal += 1
+        self._erased_since += 1
         await self._seal()
 
     # Outputs
@@ -349,7 +320,8 @@ class Room:
 
     def progress(self) -> Progress:
         """Tell the watchdog how this partition gets on; it asks from a thread of its own."""
-        return Progress(self._since_seal > 0 or len(self._merge) > 0 or not self._at_end(), self.sequence)
+        busy = self._since_seal > 0 or self._intake.is_busy or not self._at_end()
+        return Progress(busy, self.sequence)
 
     # Time and epochs
 
@@ -372,7 +344,7 @@ class Room:
     def _let_the_clock_tick(self) -> None:
         """Let the wall clock move event time, on a live topic whose inputs are silent."""
         config = self._settings.time
-        if time.monotonic() - self._heard_at < config.idle_after_seconds or len(self._merge):
+        if time.monotonic() - self._heard_at < config.idle_after_seconds or self._intake.is_busy:
             return
         now_ms = time.time_ns() // 1_000_000
         if now_ms - self.machine.watermark.at_ms > config.backfill_lag_hours * HOUR_MS:
@@ -414,7 +386,7 @@ class Room:
         self.states.flush(dirty, Position(marker.sequence, offset))
         for topic, offset in marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
-        self._since_seal = 0
+        self._sealed_records, self._erased_since = self._intake.taken, 0
         self._measure(states)
 
     async def _settle_outputs(self) -> None:
@@ -441,7 +413,7 @@ class Room:
 
     def _at_end(self) -> bool:
         tps = (TP(topic, self.partition) for topic in self._inputs)
-        return all(self._consumer.at_end(tp, done) for tp, done in zip(tps, self.done, strict=True))
+        return all(self._consumer.at_end(tp, done) for tp, done in zip(tps, self._intake.done, strict=True))
 
     def _measure(self, states: list[OutputRecord]) -> None:
         label = str(self.partition)
@@ -450,5 +422,5 @@ class Room:
         metrics.CHANGELOG_BYTES.inc(sum(len(value or b"") for _, value, _ in states))
         metrics.CUSTOMERS.labels(label).set(len(self.machine.states))
         metrics.WATERMARK.labels(label).set(max(0, self.machine.watermark.at_ms) / 1000.0)
-        metrics.BUFFERED.labels(label).set(len(self._merge))
+        metrics.BUFFERED.labels(label).set(len(self._intake.merge))
         metrics.MODEL_LEARNED.set(self.machine.model.n_learned)

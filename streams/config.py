@@ -7,17 +7,17 @@ descriptions are the ones that the documentation prints.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-DAY_MS = 86_400_000
-HOUR_MS = 3_600_000
-MINUTE_MS = 60_000
-SECOND_MS = 1_000
+DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+MINUTE_MS: Final = 60_000
+SECOND_MS: Final = 1_000
 
-HIGHEST_RISK = 0.999
+HIGHEST_RISK: Final = 0.999
 """The highest risk that is served; a threshold above it would never be reached."""
 
 Positive = Annotated[float, Meta(gt=0.0)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from functools import cache
 from random import Random
 from types import SimpleNamespace
@@ -372,6 +372,7 @@ class Worker:
                 tp=TP(INPUTS[source], 0),
             )
             await self.customers.feed(message)
+            await self.customers.rest()
 
     def read_everything(self) -> bool:
         """Tell whether nothing is left to fetch."""
@@ -385,7 +386,11 @@ class Worker:
 
 def make_customers(settings: Settings, feed: Any) -> Customers:
     """Make the agent with nothing behind it."""
-    return Customers(settings, {}, feed, Session(1e9), topic_ids={})
+
+    async def unguarded(work: Awaitable[None]) -> None:
+        await work
+
+    return Customers(settings, {}, feed, Session(1e9), topic_ids={}, guard=unguarded)
 
 
 def simulate(seed: int) -> Outcome:

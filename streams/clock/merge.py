@@ -12,11 +12,35 @@ KIP-353 (improve Kafka Streams timestamp synchronization) and KIP-695 (further i
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Record = TypeVar("Record")
+
+_MOST_TAKEN: Final = 1024
+"""Places of records already taken, before they are given back: a list gives back from its end only."""
+
+
+class _Buffer(Generic[Record]):
+    """Records of one input in their order; `head` is the place of the next."""
+
+    __slots__ = ("caught_up", "head", "records", "times")
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.records: list[Record] = []
+        self.head = 0
+        self.caught_up = False
+
+    def take(self) -> Record:
+        head = self.head
+        record = self.records[head]
+        self.head = head = head + 1
+        if head == len(self.times) or head == _MOST_TAKEN:
+            del self.times[:head]
+            del self.records[:head]
+            self.head = 0
+        return record
 
 
 class Merge(Generic[Record]):
@@ -42,47 +66,50 @@ class Merge(Generic[Record]):
     [(0, 'click later')]
     """
 
-    __slots__ = ("_buffers", "_caught_up")
+    __slots__ = ("_buffers",)
 
     def __init__(self, inputs: int) -> None:
-        self._buffers: tuple[deque[tuple[int, Record]], ...] = tuple(deque() for _ in range(inputs))
-        self._caught_up = [False] * inputs
+        self._buffers: list[_Buffer[Record]] = [_Buffer() for _ in range(inputs)]
 
     def __len__(self) -> int:
         """Count the buffered records."""
-        return sum(len(buffer) for buffer in self._buffers)
+        return sum(len(buffer.times) - buffer.head for buffer in self._buffers)
 
     def push(self, source: int, time_ms: int, record: Record) -> None:
         """Append a record to an input."""
-        self._buffers[source].append((time_ms, record))
-        self._caught_up[source] = False
+        buffer = self._buffers[source]
+        buffer.times.append(time_ms)
+        buffer.records.append(record)
+        buffer.caught_up = False
 
     def caught_up(self, source: int) -> None:
         """Say that the input has no more for now; its next record takes that back."""
-        self._caught_up[source] = True
+        self._buffers[source].caught_up = True
 
     def waiting_for(self) -> list[int]:
         """Name the inputs that hold the others up: empty, and not known to have no more."""
         return [
-            source
-            for source, buffer in enumerate(self._buffers)
-            if not buffer and not self._caught_up[source]
+            source for source, buffer in enumerate(self._buffers) if not buffer.times and not buffer.caught_up
         ]
+
+    def next_source(self) -> int:
+        """Tell which input is next; -1 when an input holds the others up, or all are empty."""
+        earliest, found = 0, -1
+        for source in range(len(self._buffers)):
+            buffer = self._buffers[source]
+            if buffer.times:
+                time_ms = buffer.times[buffer.head]
+                if found < 0 or time_ms < earliest:
+                    earliest, found = time_ms, source
+            elif not buffer.caught_up:
+                return -1
+        return found
+
+    def take(self, source: int) -> Record:
+        """Take the record that is next; `source` is what `next_source` has just said."""
+        return self._buffers[source].take()
 
     def ready(self) -> Iterator[tuple[int, Record]]:
         """Take records in order until one input holds the others up or all are empty."""
-        buffers = self._buffers
-        while not self.waiting_for():
-            heads = [(buffer[0][0], source) for source, buffer in enumerate(buffers) if buffer]
-            if not heads:
-                return
-            _, source = min(heads)
-            if len(heads) == 1:
-                # Nobody to compare with: the whole run may go, as long as it stays the only one.
-                buffer = buffers[source]
-                while buffer:
-                    yield source, buffer.popleft()[1]
-                    if len(self) != len(buffer):
-                        break
-            else:
-                yield source, buffers[source].popleft()[1]
+        while (source := self.next_source()) >= 0:
+            yield source, self.take(source)

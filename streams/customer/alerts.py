@@ -11,19 +11,19 @@ delivered again after a crash is recognisable.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas.decisions import AlertCause, AlertState, Change, Reason, RiskBand
 from streams.config import DAY_MS, AlertConfig
 from streams.customer.features import FAMILIES, FAMILY_OF, FEATURES, families_of
 from streams.customer.state import digest
 
-MOST_REASONS = 4
-MOST_CHANGES = 3
-SMALLEST_CHANGE = 0.05
+MOST_REASONS: Final = 4
+MOST_CHANGES: Final = 3
+SMALLEST_CHANGE: Final = 0.05
 """Log-odds: a family that moved by less is not worth a line."""
 
-MIN_SILENCE_MS = 7 * DAY_MS
+MIN_SILENCE_MS: Final = 7 * DAY_MS
 """Nobody is about to leave within a week of an order, however rarely they order."""
 
 
@@ -77,6 +77,12 @@ TABLE: dict[tuple[Episode, Finding], Step] = {
     (Episode.ESCALATED, Finding.LAPSED): Step(Episode.NONE, "resolved", "lapsed"),
 }
 """Every state with every finding: an episode can never be somewhere that the table does not name."""
+
+STEPS: list[list[Step]] = [[TABLE[episode, finding] for finding in Finding] for episode in Episode]
+"""The same table by number, `STEPS[episode][finding]`: it is looked into at every review."""
+
+NO_EPISODE: Final = 0
+"""The number of `Episode.NONE`."""
 
 
 def may_raise(orders: int, silence_ms: int, value_at_risk: float, config: AlertConfig) -> bool:

@@ -13,6 +13,8 @@ Cormode, Shkapenyuk, Srivastava & Xu, Forward decay, ICDE 2009, doi 10.1109/ICDE
 
 from __future__ import annotations
 
+from math import pow
+
 _LARGEST_EXPONENT = 500.0
 
 
@@ -29,7 +31,7 @@ def forward_weight(time_ms: int, landmark_ms: int, half_life_ms: float) -> float
     >>> forward_weight(2000, 1000, half_life_ms=1000)
     2.0
     """
-    return float(2.0 ** ((time_ms - landmark_ms) / half_life_ms))
+    return pow(2.0, (time_ms - landmark_ms) / half_life_ms)
 
 
 def faded(total: float, as_of_ms: int, landmark_ms: int, half_life_ms: float) -> float:
@@ -43,7 +45,7 @@ def faded(total: float, as_of_ms: int, landmark_ms: int, half_life_ms: float) ->
     >>> faded(total, 3000, 1000, 1000)
     0.75
     """
-    return float(total * 2.0 ** ((landmark_ms - as_of_ms) / half_life_ms))
+    return total * pow(2.0, (landmark_ms - as_of_ms) / half_life_ms)
 
 
 def landmark_is_stale(time_ms: int, landmark_ms: int, half_life_ms: float) -> bool:

@@ -22,6 +22,10 @@ class Outcome(Enum):
     """It names no customer: it moved time only."""
 
 
+OUTCOMES: tuple[Outcome, ...] = tuple(Outcome)
+"""By number, as `CustomerMachine.take_in` answers: members of an enum are slow to look up and to hash."""
+
+
 class Decision(NamedTuple):
     """One output message; no payload means that the customer's entry is to be removed."""
 

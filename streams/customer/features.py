@@ -2,17 +2,23 @@
 
 Every feature is a function of the facts and of `as_of_ms`, never of anything later, and falls into a
 family: features of one family say nearly the same, so a reason speaks for the family. Counts,
-money and durations are heavy-tailed and enter as log1p. Values are rounded to 32-bit floats at once,
-so that what a model is asked with, what is kept until the answer comes and what is published are the
-same numbers to the last bit.
+money and durations are heavy-tailed and enter as the logarithm of one more. Values are rounded to
+32-bit floats at once, so that what a model is asked with, what is kept until the answer comes and what
+is published are the same numbers to the last bit.
 
-In silence only the features marked `moves` change; the crossing search relies on that.
+In silence only the features marked `moves` change; the crossing search relies on that
+(`streams.customer.silence`). The rounding is arithmetic, Veltkamp's splitting, because it is the same
+wherever this module runs, compiled or not.
+
+References
+----------
+Dekker, A floating-point technique for extending the available precision, Numer. Math. 18 (1971).
 """
 
 from __future__ import annotations
 
-from array import array
-from math import log1p
+from math import log, pow
+from typing import Final
 
 import msgspec
 
@@ -25,7 +31,7 @@ from streams.customer.state import (
     CustomerState,
 )
 
-GAP_PRIOR_DAYS = 60.0
+GAP_PRIOR_DAYS: Final = 60.0
 """Gap that is assumed once beside the gaps seen: one order says nothing about its rhythm."""
 
 
@@ -90,35 +96,49 @@ def features(state: CustomerState, as_of_ms: int) -> list[float]:
     2.079441547393799
     """
     orders = state.orders
-    landmark_ms = state.landmark_ms
     silence_days = (as_of_ms - state.order_ms) / DAY_MS
     recency_days = (state.order_ms - state.first_order_ms) / DAY_MS
     mean_gap_days = (recency_days + GAP_PRIOR_DAYS) / orders
-    back_ms = landmark_ms - as_of_ms
-    fade_views = 2.0 ** (back_ms / VIEWS_HALF_LIFE_MS)
+    back_ms = float(state.landmark_ms - as_of_ms)
+    fade_views = pow(2.0, back_ms / VIEWS_HALF_LIFE_MS)
     net = state.revenue - state.refunded
     gross = state.revenue + state.discounted
-    return array(
-        "f",
-        (
-            log1p(recency_days + silence_days),
-            log1p(silence_days),
-            log1p(recency_days),
-            log1p(silence_days / mean_gap_days),
-            log1p(orders),
-            log1p(state.orders_short * 2.0 ** (back_ms / ORDERS_SHORT_HALF_LIFE_MS)),
-            log1p(state.orders_long * 2.0 ** (back_ms / ORDERS_LONG_HALF_LIFE_MS)),
-            1.0 if orders == 1 else 0.0,
-            log1p(net) if net > 0.0 else 0.0,
-            log1p(state.revenue / orders),
-            log1p(state.order_amount),
-            min(1.0, state.refunded / state.revenue) if state.revenue > 0.0 else 0.0,
-            state.discounted / gross if gross > 0.0 else 0.0,
-            log1p(state.views * fade_views),
-            log1p(state.sessions * 2.0 ** (back_ms / SESSIONS_HALF_LIFE_MS)),
-            log1p(state.carts * fade_views),
-        ),
-    ).tolist()
+    refund_share = min(1.0, state.refunded / state.revenue) if state.revenue > 0.0 else 0.0
+    return [
+        single(log(1.0 + (recency_days + silence_days))),
+        single(log(1.0 + silence_days)),
+        single(log(1.0 + recency_days)),
+        single(log(1.0 + silence_days / mean_gap_days)),
+        single(log(1.0 + orders)),
+        single(log(1.0 + state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS))),
+        single(log(1.0 + state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS))),
+        1.0 if orders == 1 else 0.0,
+        single(log(1.0 + net)) if net > 0.0 else 0.0,
+        single(log(1.0 + state.revenue / orders)),
+        single(log(1.0 + state.order_amount)),
+        single(refund_share),
+        single(state.discounted / gross) if gross > 0.0 else 0.0,
+        single(log(1.0 + state.views * fade_views)),
+        single(log(1.0 + state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS))),
+        single(log(1.0 + state.carts * fade_views)),
+    ]
+
+
+def single(value: float) -> float:
+    """Round to the nearest 32-bit float.
+
+    Parameters
+    ----------
+    value
+        Of a size that a 32-bit float can have (below 1e38), not among its subnormal numbers.
+
+    Examples
+    --------
+    >>> single(0.1)
+    0.10000000149011612
+    """
+    split = value * 536_870_913.0  # 2^29 + 1: of the 53 bits of a double, 24 are to stay
+    return split - (split - value)
 
 
 def families_of(contributions: list[float]) -> list[float]:

@@ -14,9 +14,10 @@ second half flows back into the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, MutableMapping
+from typing import Final
 
 from schemas.codec import utc
-from schemas.decisions import Evidence, ReviewCause, SegmentChange
+from schemas.decisions import ReviewCause, SegmentChange
 from schemas.events import (
     Anonymous,
     Cancellation,
@@ -32,7 +33,7 @@ from schemas.topics import CUSTOMER_SCORES, EXAMPLES, INPUTS, SEGMENT_CHANGES
 from streams.clock.timers import Timers
 from streams.clock.watermark import NEVER_MS, Watermark
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, StreamConfig, days_ms
-from streams.customer.decision import Decision, Outcome
+from streams.customer.decision import OUTCOMES, Decision, Outcome
 from streams.customer.features import FEATURE_NAMES
 from streams.customer.history import (
     answer_questions,
@@ -64,8 +65,12 @@ from streams.learning.served import Served
 NO_SEGMENT = "none"
 """The RFM segment of a customer whose only order was cancelled."""
 
-# Members of an enum are slow to look up in Python 3.11, and every record has an outcome.
-_APPLIED, _LATE = Outcome.APPLIED, Outcome.LATE
+# Numbers of `OUTCOMES`.
+_APPLIED: Final = 0
+_LATE: Final = 1
+_DUPLICATE: Final = 2
+_REPEATED: Final = 3
+_ANONYMOUS: Final = 4
 
 
 class CustomerMachine:
@@ -115,7 +120,7 @@ class CustomerMachine:
         self.dirty: dict[str, None] = {}  # an ordered set: customers whose state has to be written
         self.watermark = Watermark(int(config.time.allowed_lateness_seconds * SECOND_MS), watermark_ms)
         self.timers = Timers()
-        self.judge = Judge(config, model)
+        self.judge = Judge(config, model, partition, inputs)
         self._decisions: list[Decision] = []
         self._gap_ms = int(config.reviews.session_gap_minutes * MINUTE_MS)
         self._horizon_ms = days_ms(config.reviews.horizon_days)
@@ -135,7 +140,7 @@ class CustomerMachine:
 
     def adopt(self, model: Served) -> None:
         """Serve another model from the next record on."""
-        self.judge = Judge(self.config, model)
+        self.judge = Judge(self.config, model, self.partition, self.inputs)
 
     def take(self) -> list[Decision]:
         """Take the decisions made since the last time, in the order in which they were made."""
@@ -168,21 +173,25 @@ class CustomerMachine:
         offset
             Its offset there; records of an input come with rising offsets.
         """
+        return OUTCOMES[self.take_in(event, source, offset)]
+
+    def take_in(self, event: Event, source: int, offset: int) -> int:
+        """Take in one record like `apply`; the answer is the outcome's place in `OUTCOMES`."""
         time_ms = event.time_ms
         late = time_ms <= self.watermark.at_ms
         if not late:
             self._advance(time_ms)
         if type(event) is Anonymous:
-            return Outcome.ANONYMOUS
+            return _ANONYMOUS
         customer_id = event.customer_id
         state = self.states.get(customer_id)
         if state is not None:
             if offset <= state.applied[source]:
-                return Outcome.REPEATED
+                return _REPEATED
             if seen_message(state, event.message_id, time_ms):
                 state.applied[source] = offset  # read again, it must not depend on ids that fade
                 self.dirty[customer_id] = None
-                return Outcome.DUPLICATE
+                return _DUPLICATE
             due_ms = self.timers.of(customer_id)
             if due_ms is None or due_ms < time_ms:
                 state = self._catch_up(customer_id, state, time_ms - 1, answers=False)
@@ -375,8 +384,11 @@ class CustomerMachine:
             self._unreview(customer_id, state, cause)
             return
         as_of_ms = state.clock_ms
-        moved = self._segment(customer_id, state, as_of_ms, cause)
-        state.review_ms = next_review_ms(state.order_ms, as_of_ms, self.config.reviews)
+        moved = False
+        # Silence moves nobody before the border, and a click never: at the end of a session nothing is new.
+        if cause != "session" or state.review_ms <= as_of_ms or 0 < state.border_ms <= as_of_ms:
+            moved = self._segment(customer_id, state, as_of_ms, cause)
+            state.review_ms = next_review_ms(state.order_ms, as_of_ms, self.config.reviews)
         look = self.judge.look(state, as_of_ms)
         if cause in ("order", "timer"):
             self._ask(customer_id, state, look, by_order=cause == "order")
@@ -413,7 +425,7 @@ class CustomerMachine:
         stage = LIFECYCLE_NAMES[state.lifecycle]
         self._moved(customer_id, state, "lifecycle", stage, LIFECYCLE_NAMES[PROSPECT], cause)
         state.rfm, state.lifecycle = -1, PROSPECT
-        self._decisions += self.judge.withdraw(customer_id, state, self._evidence(state))
+        self.judge.withdraw(customer_id, state, self._decisions)
 
     def _moved(
         self,
@@ -432,7 +444,7 @@ class CustomerMachine:
             previous=previous,
             current=current,
             cause=cause,
-            evidence=self._evidence(state),
+            evidence=self.judge.evidence(state),
         )
         self._decisions.append(Decision(SEGMENT_CHANGES, customer_id, change))
 
@@ -455,11 +467,4 @@ class CustomerMachine:
         cause: ReviewCause,
         moved: bool = False,
     ) -> None:
-        self._decisions += self.judge.decide(customer_id, state, look, cause, moved, self._evidence(state))
-
-    def _evidence(self, state: CustomerState) -> list[Evidence]:
-        return [
-            Evidence(topic, self.partition, offset)
-            for topic, offset in zip(self.inputs, state.applied, strict=True)
-            if offset >= 0
-        ]
+        self.judge.decide(customer_id, state, look, cause, moved, self._decisions)

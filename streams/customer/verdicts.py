@@ -8,16 +8,14 @@ only where an alert needs them or the next one will.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from schemas.codec import utc
 from schemas.decisions import ChurnAlert, CustomerScore, Evidence, ReviewCause
-from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES
+from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES, INPUTS
 from streams.config import DAY_MS, MINUTE_MS, StreamConfig, days_ms
 from streams.customer.alerts import (
     MIN_SILENCE_MS,
-    TABLE,
-    Episode,
+    NO_EPISODE,
+    STEPS,
     Finding,
     band_of,
     changes_of,
@@ -31,18 +29,35 @@ from streams.customer.decision import Decision
 from streams.customer.features import families_of, features
 from streams.customer.lifecycle import LIFECYCLE_NAMES
 from streams.customer.rfm import RFM_NAMES
+from streams.customer.silence import Silence
 from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, unpack
 from streams.learning.served import Served, log_odds_of, risk_of
 from streams.value.clv import historic_value, predicted_value
 
 
-class Look(NamedTuple):
-    """A customer as the model sees them at one moment."""
+class Look:
+    """A customer as the model sees them at one moment.
 
-    as_of_ms: int
-    values: list[float]
-    risk: float
-    predicted_value: float
+    Attributes
+    ----------
+    as_of_ms
+        The moment.
+    values
+        Features, in the order of `FEATURES`.
+    risk
+        P(no order within the horizon).
+    predicted_value
+        What to expect of the customer over the value horizon, in the shop's currency.
+    """
+
+    __slots__ = ("_packed", "as_of_ms", "predicted_value", "risk", "values")
+
+    def __init__(self, as_of_ms: int, values: list[float], risk: float, predicted_value: float) -> None:
+        self.as_of_ms = as_of_ms
+        self.values = values
+        self.risk = risk
+        self.predicted_value = predicted_value
+        self._packed = b""
 
     @property
     def value_at_risk(self) -> float:
@@ -51,7 +66,9 @@ class Look(NamedTuple):
 
     def packed(self) -> bytes:
         """Freeze the features."""
-        return pack(self.values)
+        if not self._packed:
+            self._packed = pack(self.values)
+        return self._packed
 
 
 class Judge:
@@ -63,24 +80,46 @@ class Judge:
         Thresholds, horizon and value.
     model
         What is served.
+    partition, inputs
+        Where the customers' records come from, for evidence.
     """
 
-    __slots__ = ("_lookahead_ms", "_raise_at_log_odds", "_silent_ms", "config", "model")
+    __slots__ = (
+        "_alerts", "_horizon_days", "_inputs", "_lookahead_ms", "_min_orders", "_partition",
+        "_publish_change", "_raise_at", "_raise_at_log_odds", "_silent_ms", "_value", "model",
+    )  # fmt: skip
 
-    def __init__(self, config: StreamConfig, model: Served) -> None:
-        self.config = config
+    def __init__(
+        self, config: StreamConfig, model: Served, partition: int = 0, inputs: tuple[str, ...] = INPUTS
+    ) -> None:
         self.model = model
+        self._alerts = config.alerts
+        self._value = config.value
+        self._horizon_days = config.reviews.horizon_days
+        self._publish_change = config.reviews.publish_risk_change
+        self._min_orders = config.alerts.min_orders
+        self._raise_at = config.alerts.raise_at
         self._raise_at_log_odds = log_odds_of(config.alerts.raise_at)
         self._lookahead_ms = days_ms(config.alerts.lookahead_days)
         self._silent_ms = days_ms(config.reviews.silent_days)
+        self._partition = partition
+        self._inputs = inputs
 
     def look(self, state: CustomerState, as_of_ms: int) -> Look:
         """Ask the model about a customer with at least one order."""
         values = features(state, as_of_ms)
         worth = predicted_value(
-            state.orders, state.revenue, state.refunded, as_of_ms - state.first_order_ms, self.config.value
+            state.orders, state.revenue, state.refunded, as_of_ms - state.first_order_ms, self._value
         )
         return Look(as_of_ms, values, self.model.risk(values), worth)
+
+    def evidence(self, state: CustomerState) -> list[Evidence]:
+        """Name the newest record of each input that the state rests on."""
+        return [
+            Evidence(topic, self._partition, offset)
+            for topic, offset in zip(self._inputs, state.applied, strict=True)
+            if offset >= 0
+        ]
 
     def decide(
         self,
@@ -89,8 +128,8 @@ class Judge:
         look: Look,
         cause: ReviewCause,
         moved: bool,
-        evidence: list[Evidence],
-    ) -> list[Decision]:
+        decisions: list[Decision],
+    ) -> None:
         """Turn a look into what is said, and remember it in the verdict.
 
         Parameters
@@ -99,32 +138,26 @@ class Judge:
             What led to the look.
         moved
             Whether the customer has just changed segment.
-        evidence
-            The records that the look rests on.
-
-        Returns
-        -------
-        list of Decision
-            An alert when the episode takes a step, a score when anything in it changed.
+        decisions
+            Gets an alert when the episode takes a step, a score when anything in it changed.
         """
         verdict = state.verdict
-        decisions = self._alert(customer_id, state, look, self._finding(state, look, cause), evidence)
+        alerted = self._alert(customer_id, state, look, self._finding(state, look, cause), decisions)
         verdict.risk = look.risk
         verdict.values = look.packed()
         verdict.crossing_ms = self._crossing_ms(state, look)
-        news = moved or bool(decisions) or cause in ("order", "correction", "crossing")
-        if news or abs(look.risk - verdict.published) >= self.config.reviews.publish_risk_change:
+        news = moved or alerted or cause in ("order", "correction", "crossing")
+        if news or abs(look.risk - verdict.published) >= self._publish_change:
             verdict.published = look.risk
             score = self._score(customer_id, state, look, cause)
             decisions.append(Decision(CUSTOMER_SCORES, customer_id, score))
-        return decisions
 
-    def withdraw(self, customer_id: str, state: CustomerState, evidence: list[Evidence]) -> list[Decision]:
+    def withdraw(self, customer_id: str, state: CustomerState, decisions: list[Decision]) -> None:
         """End the episode and take back the score of a customer who has no order any more."""
         nothing = Look(state.clock_ms, list(self.model.snapshot.centre), risk_of(self.model.intercept), 0.0)
-        decisions = self._alert(customer_id, state, nothing, Finding.LOW, evidence)
+        self._alert(customer_id, state, nothing, Finding.LOW, decisions)
         state.verdict = Verdict()
-        return [*decisions, Decision(CUSTOMER_SCORES, customer_id, None)]
+        decisions.append(Decision(CUSTOMER_SCORES, customer_id, None))
 
     def _finding(self, state: CustomerState, look: Look, cause: ReviewCause) -> Finding:
         silence_ms = look.as_of_ms - state.order_ms
@@ -132,9 +165,8 @@ class Judge:
             return Finding.ORDERED
         if silence_ms >= self._silent_ms:
             return Finding.LAPSED
-        alerts = self.config.alerts
-        eligible = may_raise(state.orders, silence_ms, look.value_at_risk, alerts)
-        return finding_of(look.risk, eligible, alerts)
+        eligible = may_raise(state.orders, silence_ms, look.value_at_risk, self._alerts)
+        return finding_of(look.risk, eligible, self._alerts)
 
     def _alert(
         self,
@@ -142,13 +174,14 @@ class Judge:
         state: CustomerState,
         look: Look,
         finding: Finding,
-        evidence: list[Evidence],
-    ) -> list[Decision]:
+        decisions: list[Decision],
+    ) -> bool:
+        """Let the episode take its step; tell whether anything was said."""
         verdict = state.verdict
-        step = TABLE[Episode(verdict.episode), finding]
+        step = STEPS[verdict.episode][int(finding)]
         if step.says is None:
-            return []
-        if verdict.episode == Episode.NONE:
+            return False
+        if verdict.episode == NO_EPISODE:
             verdict.episode_ms = look.as_of_ms
         verdict.episode = int(step.to)
         contributions = self.model.contributions(look.values)
@@ -165,7 +198,7 @@ class Judge:
             episode_started_at=utc(verdict.episode_ms),
             risk=look.risk,
             band=band_of(look.risk),
-            horizon_days=self.config.reviews.horizon_days,
+            horizon_days=self._horizon_days,
             predicted_value=look.predicted_value,
             value_at_risk=look.value_at_risk,
             model_version=self.model.model_version,
@@ -174,26 +207,23 @@ class Judge:
             changed=changes_of(
                 families_of(self.model.contributions(before)) if before else [], families_of(contributions)
             ),
-            evidence=evidence,
+            evidence=self.evidence(state),
         )
-        return [Decision(CHURN_ALERTS, customer_id, alert)]
+        decisions.append(Decision(CHURN_ALERTS, customer_id, alert))
+        return True
 
     def _crossing_ms(self, state: CustomerState, look: Look) -> int:
         """Find when an alert would be raised if the customer stayed silent."""
-        alerts = self.config.alerts
-        if state.verdict.episode != Episode.NONE or state.orders < alerts.min_orders:
+        if state.verdict.episode != NO_EPISODE or state.orders < self._min_orders:
             return NO_TIME
-        if look.risk >= alerts.raise_at and look.as_of_ms - state.order_ms >= MIN_SILENCE_MS:
+        if look.risk >= self._raise_at and look.as_of_ms - state.order_ms >= MIN_SILENCE_MS:
             return NO_TIME  # over it already: what held the alert back was not the risk
         from_ms = max(look.as_of_ms + MINUTE_MS, state.order_ms + MIN_SILENCE_MS)
         until_ms = min(look.as_of_ms + self._lookahead_ms, state.order_ms + self._silent_ms)
         if from_ms > until_ms:
             return NO_TIME
-
-        def excess_at(time_ms: int) -> float:
-            return self.model.log_odds(features(state, time_ms)) - self._raise_at_log_odds
-
-        return crossing_ms(excess_at, from_ms, until_ms, since_ms=state.order_ms)
+        silence = Silence(state, self.model, look.values, self._raise_at_log_odds)
+        return crossing_ms(silence.excess_at, from_ms, until_ms, state.order_ms)
 
     def _score(self, customer_id: str, state: CustomerState, look: Look, cause: ReviewCause) -> CustomerScore:
         crossing = state.verdict.crossing_ms
@@ -203,7 +233,7 @@ class Judge:
             cause=cause,
             risk=look.risk,
             band=band_of(look.risk),
-            horizon_days=self.config.reviews.horizon_days,
+            horizon_days=self._horizon_days,
             crosses_at=utc(crossing) if crossing else None,
             rfm=RFM_NAMES[state.rfm],
             lifecycle=LIFECYCLE_NAMES[state.lifecycle],

@@ -8,15 +8,14 @@ an explanation is exact and needs no second model.
 
 from __future__ import annotations
 
-from functools import reduce
 from math import exp, log
-from operator import add, mul, sub
+from typing import Final
 
 from schemas.learning import ModelSnapshot
 from streams.config import HIGHEST_RISK, StreamConfig
 from streams.customer.features import FEATURE_NAMES
 
-LOWEST_RISK = 0.001
+LOWEST_RISK: Final = 0.001
 
 
 def risk_of(log_odds: float) -> float:
@@ -98,7 +97,7 @@ class Served:
     0.5
     """
 
-    __slots__ = ("_centre", "_coefficient", "intercept", "model_version", "n_learned", "snapshot")
+    __slots__ = ("centre", "coefficient", "intercept", "model_version", "n_learned", "snapshot")
 
     def __init__(self, snapshot: ModelSnapshot) -> None:
         if tuple(snapshot.features) != FEATURE_NAMES:
@@ -110,14 +109,17 @@ class Served:
         self.model_version = snapshot.model_version
         self.n_learned = snapshot.n_learned
         self.intercept = snapshot.intercept
-        self._centre = tuple(snapshot.centre)
-        self._coefficient = tuple(snapshot.coefficient)
+        self.centre = list(snapshot.centre)
+        self.coefficient = list(snapshot.coefficient)
 
     def log_odds(self, values: list[float]) -> float:
         """Compute the log-odds of the risk from features in the order of `FEATURES`."""
-        # reduce() adds strictly from left to right; sum() compensates from Python 3.12 on.
-        terms = map(mul, self._coefficient, map(sub, values, self._centre))
-        return reduce(add, terms, self.intercept)
+        # Strictly from left to right; sum() compensates from Python 3.12 on.
+        total = self.intercept
+        coefficient, centre = self.coefficient, self.centre
+        for place in range(len(coefficient)):
+            total += coefficient[place] * (values[place] - centre[place])
+        return total
 
     def risk(self, values: list[float]) -> float:
         """Compute P(no order within the horizon) from features in the order of `FEATURES`."""
@@ -127,5 +129,5 @@ class Served:
         """Split the log-odds, less the intercept, into one term for each feature."""
         return [
             coefficient * (value - centre)
-            for value, centre, coefficient in zip(values, self._centre, self._coefficient, strict=True)
+            for value, centre, coefficient in zip(values, self.centre, self.coefficient, strict=True)
         ]

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from faust.types import TP
 
+from agents.app import guarded
 from agents.customers import Customers
 from agents.ledger import PlainLedger
 from agents.models import ModelFeed
@@ -38,7 +39,7 @@ class HangingRoom:
 
 def agent() -> Customers:
     settings = Settings()
-    return Customers(settings, {}, ModelFeed("models", {}, settings.streams), Session(30.0), {})
+    return Customers(settings, {}, ModelFeed("models", {}, settings.streams), Session(30.0), {}, guarded)
 
 
 def test_a_partition_that_is_handed_over_is_watched_until_it_is_sealed() -> None:

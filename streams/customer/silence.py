@@ -1,0 +1,92 @@
+"""What silence alone does to a customer's risk.
+
+While a customer stays silent, time moves some features and leaves the others as they are. So the log-odds
+as of any later moment need the moving ones only; the terms of the others are kept from the look that began
+the search. The sum is taken in the order of the features all the same, so it equals, to the last bit, what
+the model says of the whole vector: a moment found here is one at which a look finds the same risk.
+"""
+
+from __future__ import annotations
+
+from math import log, pow
+
+from streams.config import DAY_MS
+from streams.customer.features import GAP_PRIOR_DAYS, single
+from streams.customer.state import (
+    ORDERS_LONG_HALF_LIFE_MS,
+    ORDERS_SHORT_HALF_LIFE_MS,
+    SESSIONS_HALF_LIFE_MS,
+    VIEWS_HALF_LIFE_MS,
+    CustomerState,
+)
+from streams.learning.served import Served
+
+
+class Silence:
+    """A customer from whom nothing more comes, seen through one model.
+
+    Parameters
+    ----------
+    state
+        The customer, with at least one order. It must not change while this is in use.
+    model
+        What is served.
+    values
+        Features of the customer as of any moment since the last record, in the order of `FEATURES`.
+    threshold
+        Log-odds that an excess is measured from.
+
+    Examples
+    --------
+    >>> from streams.config import StreamConfig
+    >>> from streams.customer.features import features
+    >>> from streams.customer.state import new_state
+    >>> from streams.learning.served import untrained
+    >>> state = new_state(0, inputs=2)
+    >>> state.orders, state.revenue, state.order_amount = 1, 20.0, 20.0
+    >>> model = Served(untrained(StreamConfig()))
+    >>> Silence(state, model, features(state, DAY_MS), threshold=1.0).excess_at(7 * DAY_MS)
+    -1.0
+    """
+
+    __slots__ = (
+        "_centre", "_coefficient", "_intercept", "_mean_gap_days", "_recency_days", "_rest", "_state",
+        "_threshold",
+    )  # fmt: skip
+
+    def __init__(self, state: CustomerState, model: Served, values: list[float], threshold: float) -> None:
+        self._state = state
+        self._centre = model.centre
+        self._coefficient = model.coefficient
+        self._intercept = model.intercept
+        self._recency_days = (state.order_ms - state.first_order_ms) / DAY_MS
+        self._mean_gap_days = (self._recency_days + GAP_PRIOR_DAYS) / state.orders
+        self._rest = model.contributions(values)
+        self._threshold = threshold
+
+    def excess_at(self, as_of_ms: int) -> float:
+        """Compute how far the log-odds are above the threshold as of a moment."""
+        return self.log_odds(as_of_ms) - self._threshold
+
+    def log_odds(self, as_of_ms: int) -> float:
+        """Compute the log-odds as of a moment, not before the look that the search began with."""
+        state, rest = self._state, self._rest
+        silence_days = (as_of_ms - state.order_ms) / DAY_MS
+        back_ms = float(state.landmark_ms - as_of_ms)
+        fade_views = pow(2.0, back_ms / VIEWS_HALF_LIFE_MS)
+        total = self._intercept
+        total += self._term(0, self._recency_days + silence_days)
+        total += self._term(1, silence_days)
+        total += rest[2]
+        total += self._term(3, silence_days / self._mean_gap_days)
+        total += rest[4]
+        total += self._term(5, state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS))
+        total += self._term(6, state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS))
+        for place in range(7, 13):
+            total += rest[place]
+        total += self._term(13, state.views * fade_views)
+        total += self._term(14, state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS))
+        return total + self._term(15, state.carts * fade_views)
+
+    def _term(self, place: int, amount: float) -> float:
+        return self._coefficient[place] * (single(log(1.0 + amount)) - self._centre[place])
