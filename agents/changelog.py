@@ -12,7 +12,7 @@ Values travel with nothing but their own version; a program that does not know t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -68,12 +68,19 @@ _encoder = msgspec.msgpack.Encoder()
 _marker_decoder = msgspec.msgpack.Decoder(Marker)
 
 
-def state_records(states: Iterable[tuple[str, CustomerState | None]]) -> list[OutputRecord]:
-    """Make changelog records; a customer without a state gets a tombstone."""
-    return [
-        (customer_id.encode(), None if state is None else encode_state(state), [])
-        for customer_id, state in states
-    ]
+def state_records(
+    dirty: Iterable[str], states: Mapping[str, CustomerState]
+) -> tuple[list[OutputRecord], list[OutputRecord]]:
+    """Make changelog records of changed states, and tombstones of customers that have none now."""
+    changed: list[OutputRecord] = []
+    erased: list[OutputRecord] = []
+    for customer_id in dirty:
+        state = states.get(customer_id)
+        if state is None:
+            erased.append((customer_id.encode(), None, []))
+        else:
+            changed.append((customer_id.encode(), encode_state(state), []))
+    return changed, erased
 
 
 def marker_record(marker: Marker) -> OutputRecord:

@@ -8,6 +8,7 @@ decided here.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -114,6 +115,7 @@ class Customers:
                 topic_ids=self._topic_ids,
                 feed=self._feed,
             )
+        gc.freeze()  # what was recovered stays, and holds no cycles
         earliest = await consumer.earliest_offsets(
             *(TP(topic, number) for topic in self.topics for number in self.rooms)
         )

@@ -17,19 +17,23 @@ MOST_BYTES = 900_000
 """More of a message is not kept: a broker takes records of about a megabyte."""
 
 
-def dead_letter(record: Any, error: WireError, stage: str = "VALUE_CONVERTER") -> OutputRecord:
+def dead_letter(
+    record: Any, error: WireError, topic: str, partition: int, stage: str = "VALUE_CONVERTER"
+) -> OutputRecord:
     """Make the dead letter of a record.
 
     Parameters
     ----------
     record
-        The consumed record: topic, partition, offset, key, value, headers.
+        The consumed record: offset, key, value, headers.
     error
         Why it was refused; it names no customer's value.
+    topic, partition
+        Where it came from.
     """
     headers = [
-        (_PREFIX + "topic", str(record.topic).encode()),
-        (_PREFIX + "partition", str(record.partition).encode()),
+        (_PREFIX + "topic", topic.encode()),
+        (_PREFIX + "partition", str(partition).encode()),
         (_PREFIX + "offset", str(record.offset).encode()),
         (_PREFIX + "stage", stage.encode()),
         (_PREFIX + "exception.class.name", type(error).__name__.encode()),

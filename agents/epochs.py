@@ -168,8 +168,9 @@ class Room:
         self._heard_at = time.monotonic()
         self._intake.arrive(source, message.value, time.time_ns() // 1_000_000)
         if len(merge) > MOST_BUFFERED and source not in merge.waiting_for():
-            self._paused.add(message.tp)
-            self._consumer.pause_partitions({message.tp})
+            tp = TP(message.topic, self.partition)  # Faust's own type: with the client's, its fetcher fails
+            self._paused.add(tp)
+            self._consumer.pause_partitions({tp})
 
     async def process(self) -> None:
         """Process what has arrived, as far as that can go."""
@@ -234,7 +235,8 @@ class Room:
 
     def _refuse(self, refused: Refused) -> None:
         topic = self._inputs[refused.source]
-        self._put(dead_letters_of(topic), self.partition, dead_letter(refused.record, refused.error))
+        letter = dead_letter(refused.record, refused.error, topic, self.partition)
+        self._put(dead_letters_of(topic), self.partition, letter)
         metrics.RECORDS.labels(topic, "dead").inc()
         metrics.DEAD_LETTERS.labels(topic, refused.error.reason).inc()
         if tripped := self._breakers[refused.source].bad(refused.error.reason):
@@ -370,8 +372,7 @@ class Room:
             return
         await self._settle_outputs()
         dirty, machine.dirty = machine.dirty, {}
-        states = state_records([(c, machine.states[c]) for c in dirty if c in machine.states])
-        erased = state_records([(c, None) for c in dirty if c not in machine.states])
+        states, erased = state_records(dirty, machine.states)
         try:
             await self.ledger.append(states)
             if self._may_adopt():
@@ -419,7 +420,7 @@ class Room:
         label = str(self.partition)
         metrics.EPOCHS.labels(label).inc()
         metrics.EPOCH_SECONDS.observe(time.monotonic() - self._sealed_at)
-        metrics.CHANGELOG_BYTES.inc(sum(len(value or b"") for _, value, _ in states))
+        metrics.CHANGELOG_BYTES.inc(sum([len(value or b"") for _, value, _ in states]))
         metrics.CUSTOMERS.labels(label).set(len(self.machine.states))
         metrics.WATERMARK.labels(label).set(max(0, self.machine.watermark.at_ms) / 1000.0)
         metrics.BUFFERED.labels(label).set(len(self._intake.merge))

@@ -173,7 +173,7 @@ class Learner:
         try:
             example = _read(record.value)
         except WireError as error:
-            self._dead.append(dead_letter(record, error))
+            self._dead.append(dead_letter(record, error, self.topic, 0))
             metrics.DEAD_LETTERS.labels(self.topic, error.reason).inc()
             self._flood = self._breaker.bad(error.reason)
         else:

@@ -91,7 +91,7 @@ def holdfast(settings: Settings, events: int) -> Figures:
             time.sleep(0.1)
             said = (folder / "log").read_text(errors="replace")
             if process.poll() is not None:
-                raise SystemExit(f"the worker ended: {said[-2000:]}")
+                raise SystemExit(f"the worker ended: {said[-6000:]}")
             if "metrics at " not in said:
                 continue
             done = _metrics(said)["holdfast_records_total"]

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -33,6 +33,7 @@ from schemas.events import (
     Passive,
     Refund,
 )
+from schemas.messages import CartProperties, Envelope, ListProperties, OrderProperties, Product
 
 WireReason = Literal[
     "too_large", "not_json", "wrong_type", "missing", "bad_id", "bad_time", "bad_amount", "future_time"
@@ -69,71 +70,14 @@ class WireError(ValueError):
         self.detail = detail
 
 
-_Time = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class _Envelope(msgspec.Struct, gc=False, kw_only=True, rename="camel"):
-    # Alphabetical, as most senders write it: the parser looks for each key from the last match on.
-    anonymous_id: str | None = None
-    event: str | None = None
-    message_id: str
-    original_timestamp: _Time | None = None
-    properties: msgspec.Raw = msgspec.Raw(b"{}")
-    received_at: _Time | None = None
-    sent_at: _Time | None = None
-    timestamp: _Time | None = None
-    type: Literal["track", "page", "screen", "identify", "group", "alias"]
-    user_id: str | None = None
-
-
-class _Product(msgspec.Struct, gc=False):
-    product_id: str | None = None
-    sku: str | None = None
-    category: str | None = None
-    name: str | None = None
-    brand: str | None = None
-    variant: str | None = None
-    price: float | None = None
-    quantity: float | None = None
-
-
-class _OrderProperties(msgspec.Struct, gc=False):
-    order_id: str
-    revenue: float | None = None
-    subtotal: float | None = None
-    total: float | None = None
-    shipping: float | None = None
-    tax: float | None = None
-    discount: float | None = None
-    coupon: str | None = None
-    currency: str | None = None
-    products: list[_Product] | None = None
-
-
-class _ListProperties(msgspec.Struct, gc=False):
-    list_id: str | None = None
-    category: str | None = None
-    query: str | None = None
-    products: list[_Product] | None = None
-
-
-class _CartProperties(msgspec.Struct, gc=False):
-    cart_id: str | None = None
-    order_id: str | None = None
-    revenue: float | None = None
-    value: float | None = None
-    currency: str | None = None
-    products: list[_Product] | None = None
-
-
 _Reader = Callable[[str, str, int, msgspec.Raw], Event]
 """Customer id, message id, event time, raw properties -> event."""
 
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_order_properties = msgspec.json.Decoder(_OrderProperties)
-_product = msgspec.json.Decoder(_Product)
-_list = msgspec.json.Decoder(_ListProperties)
-_cart = msgspec.json.Decoder(_CartProperties)
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_order_properties = msgspec.json.Decoder(OrderProperties)
+_product = msgspec.json.Decoder(Product)
+_list = msgspec.json.Decoder(ListProperties)
+_cart = msgspec.json.Decoder(CartProperties)
 
 _PAGE = Funnel.PAGE  # reading a member off its enum class is slow in Python 3.11
 
@@ -205,7 +149,7 @@ def decode_event(value: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Eve
         raise WireError("not_json", "nested too deeply") from None
 
 
-def _read(envelope: _Envelope) -> Event:
+def _read(envelope: Envelope) -> Event:
     message_id = envelope.message_id
     if not 0 < len(message_id) <= MAX_MESSAGE_ID_LENGTH:
         raise WireError("bad_id", f"messageId must have 1 to {MAX_MESSAGE_ID_LENGTH} characters")
@@ -234,7 +178,7 @@ def _read(envelope: _Envelope) -> Event:
     return Anonymous("", message_id, time_ms)
 
 
-def _event_time_ms(envelope: _Envelope) -> int:
+def _event_time_ms(envelope: Envelope) -> int:
     original, sent, received = envelope.original_timestamp, envelope.sent_at, envelope.received_at
     if original is not None and sent is not None and received is not None:
         # The client's clock may be wrong; how long the message waited there is not. The sum of two
@@ -292,7 +236,7 @@ def _difference(amount: float, less: float, field: str) -> float:
     return _money(round(amount - less, 6), field)
 
 
-def _order_amount(order: _OrderProperties, discount: float) -> float:
+def _order_amount(order: OrderProperties, discount: float) -> float:
     """Revenue after discounts, before shipping and tax, from the best field that is there."""
     if order.revenue is not None:
         return _money(order.revenue, "revenue")

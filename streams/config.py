@@ -7,6 +7,7 @@ descriptions are the ones that the documentation prints.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -24,6 +25,7 @@ Positive = Annotated[float, Meta(gt=0.0)]
 Count = Annotated[int, Meta(ge=1)]
 
 
+@lru_cache(maxsize=1024)  # of settings, and asked for at every review
 def days_ms(days: float) -> int:
     """Give the first whole millisecond at which so many days have passed: `ms / DAY_MS >= days`.
 

@@ -18,9 +18,7 @@ Dekker, A floating-point technique for extending the available precision, Numer.
 from __future__ import annotations
 
 from math import log, pow
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from streams.config import DAY_MS
 from streams.customer.state import (
@@ -35,7 +33,7 @@ GAP_PRIOR_DAYS: Final = 60.0
 """Gap that is assumed once beside the gaps seen: one order says nothing about its rhythm."""
 
 
-class Feature(msgspec.Struct, frozen=True):
+class Feature(NamedTuple):
     """One feature: its name, the family it speaks for, its unit, and whether silence moves it."""
 
     name: str

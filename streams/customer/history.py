@@ -24,9 +24,9 @@ from streams.customer.state import (
     SESSIONS_HALF_LIFE_MS,
     VIEWS_HALF_LIFE_MS,
     CustomerState,
-    RecentOrder,
     digest,
 )
+from streams.customer.state_wire import RecentOrder
 
 
 def fold_click(state: CustomerState, time_ms: int, funnel: Funnel) -> None:

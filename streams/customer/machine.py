@@ -51,7 +51,6 @@ from streams.customer.state import (
     MOST_QUESTIONS,
     NO_TIME,
     CustomerState,
-    Question,
     digest,
     forget_messages,
     move_landmark,
@@ -59,6 +58,7 @@ from streams.customer.state import (
     seen_message,
     unpack,
 )
+from streams.customer.state_wire import Question
 from streams.customer.verdicts import Judge, Look
 from streams.learning.served import Served
 

@@ -6,8 +6,8 @@ replay. The `Verdict` holds what a model made of them: the risk last served, the
 moment at which the risk will cross. Keeping them apart is what makes segments and labels
 reproducible while the model keeps learning.
 
-A state travels as a msgpack array in field order. A field is only ever appended, with a default;
-anything else raises `STATE_VERSION`.
+A state travels as a msgpack array in field order (`streams.customer.state_wire`). A field is only ever
+appended, with a default; anything else raises `STATE_VERSION`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from streams.customer.decay import faded, landmark_is_stale
+from streams.customer.state_wire import Question, RecentOrder, StateOnWire
 
 STATE_VERSION: Final = 1
 
@@ -34,9 +35,6 @@ ORDERS_LONG_HALF_LIFE_MS: Final = 7_257_600_000.0
 RECENT_ORDERS: Final = 4
 """Orders that are kept by name, so that an update, a refund, a cancellation or a repeat finds them."""
 
-RecentOrder = tuple[int, int, float, float]
-"""Key, event time, amount, discount."""
-
 RECENT_MESSAGES: Final = 64
 """Message ids kept in each of the two generations."""
 
@@ -47,31 +45,6 @@ DEDUPE_MS: Final = 86_400_000
 """A generation of message ids lasts a day, so an id is known for a day at least and three at most."""
 
 _DIGEST: Final = 8
-
-
-class Question(msgspec.Struct, array_like=True, gc=False):
-    """A review that waits for its answer.
-
-    Attributes
-    ----------
-    asked_ms
-        When it was asked.
-    by_order
-        Whether an order asked, or else a timer.
-    ordered
-        Whether the customer has ordered since, within the horizon.
-    features
-        As they were then, packed as 32-bit floats (`pack`).
-    risk, model_version
-        What was served then, and by which model.
-    """
-
-    asked_ms: int
-    by_order: bool
-    ordered: bool
-    features: bytes
-    risk: float
-    model_version: str
 
 
 class Verdict:
@@ -257,55 +230,6 @@ def new_state(time_ms: int, inputs: int) -> CustomerState:
     )
 
 
-# What a state looks like on the wire: two msgpack arrays, one in the other. They are written as tuples, which
-# is quicker than making a Struct first, and read as Structs, which checks every type.
-
-
-class _VerdictOnWire(msgspec.Struct, array_like=True, gc=False):
-    risk: float
-    published: float
-    values: bytes
-    crossing_ms: int
-    episode: int
-    episode_ms: int
-    due_ms: int
-
-
-class _StateOnWire(msgspec.Struct, array_like=True, gc=False):
-    version: int
-    first_ms: int
-    clock_ms: int
-    landmark_ms: int
-    click_ms: int
-    session_ms: int
-    views: float
-    sessions: float
-    carts: float
-    orders: int
-    revenue: float
-    refunded: float
-    discounted: float
-    first_order_ms: int
-    order_ms: int
-    order_amount: float
-    orders_short: float
-    orders_long: float
-    won_back: bool
-    recent_orders: list[RecentOrder]
-    refunds: list[tuple[int, float]]
-    cancelled: list[int]
-    ids_now: bytes
-    ids_before: bytes
-    ids_ms: int
-    applied: list[int]
-    review_ms: int
-    border_ms: int
-    questions: list[Question]
-    rfm: int
-    lifecycle: int
-    verdict: _VerdictOnWire
-
-
 def _verdict_fields(verdict: Verdict) -> tuple[object, ...]:
     return (
         verdict.risk,
@@ -355,11 +279,11 @@ def _fields(state: CustomerState) -> tuple[object, ...]:
     )
 
 
-FIELDS: tuple[str, ...] = _StateOnWire.__struct_fields__
+FIELDS: tuple[str, ...] = StateOnWire.__struct_fields__
 """Names of a state's fields in the order of the wire: the version first, whatever follows."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_StateOnWire).decode
+_decode = msgspec.msgpack.Decoder(StateOnWire).decode
 
 
 def encode_state(state: CustomerState) -> bytes:

@@ -9,10 +9,8 @@ from schemas.codec import WireError
 
 
 def letter_of(value: bytes | None) -> tuple[bytes | None, bytes | None, dict[str, bytes]]:
-    record = SimpleNamespace(
-        topic="orders", partition=3, offset=42, key=b"c1", value=value, headers=(("trace", b"t"),)
-    )
-    key, kept, headers = dead_letter(record, WireError("too_large", "too many bytes"))
+    record = SimpleNamespace(offset=42, key=b"c1", value=value, headers=(("trace", b"t"),))
+    key, kept, headers = dead_letter(record, WireError("too_large", "too many bytes"), "orders", 3)
     return key, kept, dict(headers)
 
 

@@ -20,7 +20,8 @@ from streams.customer.history import (
     fold_update,
     retract_answers,
 )
-from streams.customer.state import NO_TIME, CustomerState, Question, new_state
+from streams.customer.state import NO_TIME, CustomerState, new_state
+from streams.customer.state_wire import Question
 from tests.streams.build import T0, Shop, at, cancel, click, order, random_events, recorded, refund, update
 from tests.streams.oracle import standing_orders
 

@@ -18,7 +18,6 @@ from streams.customer.state import (
     RECENT_MESSAGES,
     STATE_VERSION,
     CustomerState,
-    Question,
     Verdict,
     decode_state,
     digest,
@@ -30,6 +29,7 @@ from streams.customer.state import (
     seen_message,
     unpack,
 )
+from streams.customer.state_wire import Question
 from tests.streams.build import T0, Shop, click, order, simulated_records
 
 TIME = st.integers(0, 2**52)

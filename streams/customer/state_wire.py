@@ -1,0 +1,87 @@
+"""What a customer's state looks like on the wire: msgpack arrays, in the order of the fields.
+
+A state is written as a tuple, which is quicker than making a Struct first, and read as a Struct, which
+checks every type. These shapes are apart from `streams.customer.state` because that module may be
+compiled, and a Struct must be made by the interpreter.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+RecentOrder = tuple[int, int, float, float]
+"""Key, event time, amount, discount."""
+
+
+class Question(msgspec.Struct, array_like=True, gc=False):
+    """A review that waits for its answer.
+
+    Attributes
+    ----------
+    asked_ms
+        When it was asked.
+    by_order
+        Whether an order asked, or else a timer.
+    ordered
+        Whether the customer has ordered since, within the horizon.
+    features
+        As they were then, packed as 32-bit floats (`pack`).
+    risk, model_version
+        What was served then, and by which model.
+    """
+
+    asked_ms: int
+    by_order: bool
+    ordered: bool
+    features: bytes
+    risk: float
+    model_version: str
+
+
+class VerdictOnWire(msgspec.Struct, array_like=True, gc=False):
+    """The model's part: see `Verdict`."""
+
+    risk: float
+    published: float
+    values: bytes
+    crossing_ms: int
+    episode: int
+    episode_ms: int
+    due_ms: int
+
+
+class StateOnWire(msgspec.Struct, array_like=True, gc=False):
+    """The whole: see `CustomerState`."""
+
+    version: int
+    first_ms: int
+    clock_ms: int
+    landmark_ms: int
+    click_ms: int
+    session_ms: int
+    views: float
+    sessions: float
+    carts: float
+    orders: int
+    revenue: float
+    refunded: float
+    discounted: float
+    first_order_ms: int
+    order_ms: int
+    order_amount: float
+    orders_short: float
+    orders_long: float
+    won_back: bool
+    recent_orders: list[RecentOrder]
+    refunds: list[tuple[int, float]]
+    cancelled: list[int]
+    ids_now: bytes
+    ids_before: bytes
+    ids_ms: int
+    applied: list[int]
+    review_ms: int
+    border_ms: int
+    questions: list[Question]
+    rfm: int
+    lifecycle: int
+    verdict: VerdictOnWire
