@@ -168,6 +168,7 @@ def test_ci_runs_the_checks_and_then_the_tests_on_both_brokers() -> None:
     assert [line for line in lines if line.startswith("make ")] == [
         "make check",
         "make test",
+        "make test-compiled",
         "make test-kafka",
     ]
 

@@ -1,0 +1,55 @@
+"""Replays two shops and prints what was decided and what is remembered, as hashes: one line a shop.
+
+A program of its own, because a process has the compiled modules or the interpreter's, not both.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from hashlib import sha256
+from itertools import islice
+
+import orjson
+
+from agents.routing import route
+from samples import cdnow, shop
+from samples.shop_config import ShopConfig
+from schemas.codec import encode
+from schemas.topics import INPUTS
+from streams.config import AlertConfig, ReviewConfig, StreamConfig
+from streams.customer import machine
+from streams.customer.decision import Decision
+from streams.customer.state import decode_state, encode_state
+from streams.replay import Replay
+
+
+def decide(messages: Iterable[bytes], config: StreamConfig) -> str:
+    """Hash every decision in order, and every state at the end, as they go on the wire."""
+    said, kept = sha256(), sha256()
+    count = 0
+
+    def hear(decision: Decision) -> None:
+        nonlocal count
+        count += 1
+        payload = b"-" if decision.payload is None else encode(decision.payload)
+        said.update(decision.topic.encode() + decision.customer_id.encode() + payload)
+
+    replay = Replay(config, sink=hear)
+    replay.run([(INPUTS.index(route(value)[0]), value) for value in messages])
+    for customer_id, state in sorted(replay.machine.states.items()):
+        wire = encode_state(state)
+        assert encode_state(decode_state(wire)) == wire
+        kept.update(customer_id.encode() + wire)
+    return f"{count} decisions {said.hexdigest()} {len(replay.machine.states)} states {kept.hexdigest()}"
+
+
+if __name__ == "__main__":
+    clicks = ShopConfig(customers=150, days=120, seed=5, duplicate_rate=0.02, disorder_ms=200_000)
+    orders_only = StreamConfig(reviews=ReviewConfig(horizon_days=84.0))
+    eager = AlertConfig(min_orders=1, raise_at=0.4, escalate_at=0.6, resolve_below=0.3)
+    sys.stdout.write(
+        f"{machine.__file__}\n"
+        f"{decide(map(orjson.dumps, islice(shop.messages(clicks), 25_000)), StreamConfig(alerts=eager))}\n"
+        f"{decide(map(orjson.dumps, cdnow.messages('tenth')), orders_only)}\n"
+    )
