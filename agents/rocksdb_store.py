@@ -44,7 +44,7 @@ import rocksdict
 from agents.errors import OperatorError
 from agents.sections import WorkerSettings
 from agents.settings import Settings
-from agents.stores import Change, Position, StateStore, StoreDamaged
+from agents.stores import DUE_BYTES, Change, Position, StateStore, StoreDamaged, due_of, with_due
 from streams.config import HOUR_MS
 from streams.customer.state import STATE_VERSION, CustomerState, decode_state, encode_state
 
@@ -53,7 +53,6 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 
 _META = b"\x00store"  # no customer id has this key: ids are printable
-_DUE_BYTES = 8
 _MEGABYTE = 1 << 20
 
 LOCK_SECONDS = 5.0
@@ -205,7 +204,7 @@ class RocksStore(StateStore):
             if state is None or value is None:
                 batch.delete(customer_id.encode())
             else:
-                batch.put(customer_id.encode(), _due(state) + value)
+                batch.put(customer_id.encode(), with_due(state, value))
         with _speaking():
             self._db.write(batch)
         self._count = None
@@ -220,7 +219,7 @@ class RocksStore(StateStore):
             if state is None:
                 batch.delete(customer_id.encode())
             else:
-                batch.put(customer_id.encode(), _due(state) + encode_state(state))
+                batch.put(customer_id.encode(), with_due(state, encode_state(state)))
         # A broker that drops a repeated batch may not say where the first one lies: then more has to be read.
         known = position if position.offset >= 0 else self._position
         if known is not None:
@@ -244,7 +243,7 @@ class RocksStore(StateStore):
         for key, value in self._rows():
             customer_id = key.decode()
             if customer_id not in self._touched:
-                yield customer_id, int.from_bytes(value[:_DUE_BYTES], "big")
+                yield customer_id, due_of(value)
 
     def _rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Give what the last flush left, in the order of the keys."""
@@ -273,7 +272,7 @@ class RocksStore(StateStore):
                 value = self._db.get(customer_id.encode())
                 if value is None:
                     return default
-                state = decode_state(value[_DUE_BYTES:])
+                state = decode_state(value[DUE_BYTES:])
             self._touched[customer_id] = state
         return default if state is None else state
 
@@ -308,10 +307,6 @@ class RocksStore(StateStore):
         if self._count is None:
             self._count = sum(1 for _ in self.dues())
         return self._count
-
-
-def _due(state: CustomerState) -> bytes:
-    return state.verdict.due_ms.to_bytes(_DUE_BYTES, "big")
 
 
 def _locked(path: Path) -> int:

@@ -243,7 +243,13 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "memory"
     store_cached_customers: Annotated[
         int,
-        Meta(ge=0, description="RocksDB: customers of a partition kept in memory beside those in use."),
+        Meta(
+            ge=0,
+            description=(
+                "Customers of a partition kept ready beside those in use; "
+                "the others are bytes, in memory or on disk."
+            ),
+        ),
     ] = 20_000
     store_block_cache_mb: Annotated[
         int, Meta(ge=1, le=1_048_576, description="RocksDB: cache that the partitions of a worker share.")

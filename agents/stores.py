@@ -1,7 +1,7 @@
 """Where the states of a partition are kept, and how far a store on disk can be trusted.
 
-The changelog is the truth; a store is a copy of it that answers quickly. The one in memory is a
-dictionary, empty at each start. The one on disk (`agents.rocksdb_store`) holds more customers than fit
+The changelog is the truth; a store is a copy of it that answers quickly. The one in memory is empty at
+each start. The one on disk (`agents.rocksdb_store`) holds more customers than fit
 in memory and survives a restart: it remembers the position in the changelog that it stands for, and
 recovery reads only what came after. A store never stands ahead of the changelog: it is written when an
 epoch's marker is acknowledged.
@@ -13,12 +13,13 @@ for a customer until the next flush, and a flush is told which of them changed.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, MutableMapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agents.errors import OperatorError
 from agents.settings import Settings
-from streams.customer.state import CustomerState
+from streams.customer.state import CustomerState, decode_state, encode_state
 
 
 class Position(NamedTuple):
@@ -86,42 +87,118 @@ class StateStore(MutableMapping[str, CustomerState]):
         """Let go; what was not flushed is forgotten."""
 
 
-class MemoryStore(dict[str, CustomerState], StateStore):
-    """A dictionary: nothing is kept over a restart.
+DUE_BYTES = 8
+
+
+def with_due(state: CustomerState, value: bytes) -> bytes:
+    """Put a state's `due_ms` before its wire form, where it can be read without decoding the rest."""
+    return state.verdict.due_ms.to_bytes(DUE_BYTES, "big") + value
+
+
+def due_of(kept: bytes) -> int:
+    """Read what `with_due` put there."""
+    return int.from_bytes(kept[:DUE_BYTES], "big")
+
+
+class MemoryStore(StateStore):
+    """A store in memory only: nothing is kept over a restart.
+
+    Most customers are silent most of the time, and a state at work is several times as large as its wire
+    form. So only those in use, and some that were lately, are objects; the others are bytes.
+
+    Parameters
+    ----------
+    cached
+        Customers that stay objects beside those in use.
 
     Examples
     --------
-    >>> from streams.customer.state import new_state
+    >>> from streams.customer.state import encode_state, new_state
     >>> store = MemoryStore()
-    >>> store.restore([Change("a", b"", new_state(1, 2)), Change("b", None, None)])
-    >>> list(store.dues()), store.position
-    ([('a', 0)], None)
+    >>> state = new_state(1, 2)
+    >>> store.restore([Change("a", encode_state(state), state), Change("b", None, None)])
+    >>> list(store.dues()), store.position, store["a"] == state
+    ([('a', 0)], None, True)
     """
 
     position = None
 
+    def __init__(self, cached: int = 0) -> None:
+        self._most = cached
+        self._in_use: dict[str, CustomerState] = {}  # handed out since the last flush
+        self._cached: OrderedDict[str, CustomerState] = OrderedDict()
+        self._kept: dict[str, bytes] = {}
+
     def wipe(self) -> None:
         """Forget everything."""
-        self.clear()
+        self._in_use, self._cached, self._kept = {}, OrderedDict(), {}
+
+    close = wipe
 
     def restore(self, changes: Iterable[Change]) -> None:
         """Keep the latest state of each customer."""
-        for customer_id, _, state in changes:
-            if state is None:
-                self.pop(customer_id, None)
+        for customer_id, value, state in changes:
+            if state is None or value is None:
+                self._kept.pop(customer_id, None)
             else:
-                self[customer_id] = state
+                self._kept[customer_id] = with_due(state, value)
 
-    def flush(self, dirty: Iterable[str], position: Position) -> None:
-        """Do nothing: there is nowhere else to write to."""
+    def flush(self, dirty: Iterable[str], position: Position) -> None:  # noqa: ARG002 - nothing to write
+        """Let those that are in use no longer become bytes."""
+        cached = self._cached
+        cached.update(self._in_use)
+        self._in_use = {}
+        while len(cached) > self._most:
+            customer_id, state = cached.popitem(last=False)
+            self._kept[customer_id] = with_due(state, encode_state(state))
 
     def dues(self) -> Iterator[tuple[str, int]]:
         """Give each customer's `due_ms`."""
-        return ((customer_id, state.verdict.due_ms) for customer_id, state in self.items())
+        for states in (self._in_use, self._cached):
+            yield from ((customer_id, state.verdict.due_ms) for customer_id, state in states.items())
+        yield from ((customer_id, due_of(kept)) for customer_id, kept in self._kept.items())
 
-    def close(self) -> None:
-        """Forget everything."""
-        self.clear()
+    # The mapping
+
+    def get(self, customer_id: str, default: Any = None) -> Any:
+        """Look a customer up."""
+        state = self._in_use.get(customer_id)
+        if state is None:
+            state = self._cached.pop(customer_id, None)
+            if state is None:
+                kept = self._kept.pop(customer_id, None)
+                if kept is None:
+                    return default
+                state = decode_state(kept[DUE_BYTES:])
+            self._in_use[customer_id] = state
+        return state
+
+    def __getitem__(self, customer_id: str) -> CustomerState:
+        state: CustomerState | None = self.get(customer_id)
+        if state is None:
+            raise KeyError(customer_id)
+        return state
+
+    def __setitem__(self, customer_id: str, state: CustomerState) -> None:
+        self._cached.pop(customer_id, None)
+        self._kept.pop(customer_id, None)
+        self._in_use[customer_id] = state
+
+    def __delitem__(self, customer_id: str) -> None:
+        if customer_id not in self:
+            raise KeyError(customer_id)
+        for place in (self._in_use, self._cached, self._kept):
+            place.pop(customer_id, None)
+
+    def __contains__(self, customer_id: object) -> bool:
+        return any(customer_id in place for place in (self._in_use, self._cached, self._kept))
+
+    def __iter__(self) -> Iterator[str]:
+        # A list, as looking at a customer moves it from one to another.
+        return iter([*self._in_use, *self._cached, *self._kept])
+
+    def __len__(self) -> int:
+        return len(self._in_use) + len(self._cached) + len(self._kept)
 
 
 async def open_store(settings: Settings, changelog: str, partition: int) -> StateStore:
@@ -138,7 +215,7 @@ async def open_store(settings: Settings, changelog: str, partition: int) -> Stat
         When the package for it is not installed, or its folder cannot be used.
     """
     if settings.worker.store == "memory":
-        return MemoryStore()
+        return MemoryStore(settings.worker.store_cached_customers)
     try:
         from agents.rocksdb_store import open_rocksdb
     except ImportError:
