@@ -1,4 +1,4 @@
-"""The JSON Schemas say what the code does: what is valid passes, what is not fails, where a schema can tell."""
+"""JSON Schemas say what the code does: what is valid passes, what is not fails, where one can tell."""
 
 from __future__ import annotations
 
