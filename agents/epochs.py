@@ -39,9 +39,10 @@ from agents.settings import Settings
 from agents.stores import Position
 from agents.transport import Consumer, OutputRecord, Producer
 from agents.watchdog import Progress
-from schemas.codec import WireError, decode_event, encode
+from schemas.codec import WireError, encode
 from schemas.decisions import ChurnAlert
 from schemas.events import Event
+from schemas.sources.registry import decoder_for, reads_headers
 from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
 from streams.clock.merge import Merge
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
@@ -106,6 +107,8 @@ class Room:
         self._feed = feed
         self._inputs = tuple(settings.topic(name) for name in INPUTS)
         self._source_of = {name: source for source, name in enumerate(self._inputs)}
+        self._decoders = [decoder_for(name, settings.sources) for name in INPUTS]
+        self._with_headers = [reads_headers(name, settings.sources) for name in INPUTS]
         self._place_of = {
             spec.name: (settings.topic(spec.name), partition if spec.per_customer else 0) for spec in TOPICS
         }
@@ -174,13 +177,17 @@ class Room:
         ahead_ms = int(self._settings.time.max_ahead_seconds * SECOND_MS)
         latest_allowed_ms = time.time_ns() // 1_000_000 + ahead_ms
         merge, latest_ms = self._merge, 0
+        decode, with_headers = self._decoders[source], self._with_headers[source]
         for record in records:
             if record.offset < self.read[source]:
                 continue
             self.read[source] = record.offset + 1
             arrived: Event | WireError
             try:
-                arrived = decode_event(record.value, limit)
+                if with_headers:
+                    arrived = decode(record.value, limit, record.headers)
+                else:
+                    arrived = decode(record.value, limit)
                 if 0 <= record.timestamp < arrived.time_ms - ahead_ms:  # -1 is a record without one
                     raise WireError("future_time", "ahead of the broker's timestamp")
                 if arrived.time_ms > latest_allowed_ms:  # that timestamp may be the sender's own
