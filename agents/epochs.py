@@ -33,6 +33,7 @@ from agents.erasures import Requests
 from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger
 from agents.models import ModelFeed
+from agents.placement import Placement
 from agents.recovery import Recovered
 from agents.session import Session
 from agents.settings import Settings
@@ -108,6 +109,7 @@ class Room:
         self._inputs = tuple(settings.topic(name) for name in INPUTS)
         self._source_of = {name: source for source, name in enumerate(self._inputs)}
         self._decoders = [decoder_for(name, settings.sources) for name in INPUTS]
+        self._placement = Placement(partition, consumer.topic_partitions)
         self._with_headers = [reads_headers(name, settings.sources) for name in INPUTS]
         self._place_of = {
             spec.name: (settings.topic(spec.name), partition if spec.per_customer else 0) for spec in TOPICS
@@ -177,12 +179,12 @@ class Room:
         ahead_ms = int(self._settings.time.max_ahead_seconds * SECOND_MS)
         latest_allowed_ms = time.time_ns() // 1_000_000 + ahead_ms
         merge, latest_ms = self._merge, 0
+        arrived: Event | WireError | None = None
         decode, with_headers = self._decoders[source], self._with_headers[source]
         for record in records:
             if record.offset < self.read[source]:
                 continue
             self.read[source] = record.offset + 1
-            arrived: Event | WireError
             try:
                 if with_headers:
                     arrived = decode(record.value, limit, record.headers)
@@ -197,6 +199,7 @@ class Room:
                 arrived = error
             # A refused record goes through the merge too: it keeps its place among the offsets of its input.
             merge.push(source, latest_ms, (record, arrived))
+        self._placement.look(self._inputs[source], arrived)
 
     async def _process(self) -> None:
         """Process what the merge lets go, until an input holds the others up."""
