@@ -53,12 +53,12 @@ test: setup ## run the tests and the examples in docstrings (ARGS="-k name")
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka and not tools" $(ARGS)
 
 # One suite, two brokers: the tests that `make test` runs on the embedded broker, and those that only Kafka can pass.
-test-kafka: setup ## run the broker tests on Apache Kafka (needs Java 17 and Maven; HOLDFAST_TEST_BROKER=host:port uses yours)
+test-kafka: setup ## run the broker tests on Apache Kafka (needs Java 17, Maven and kcat; HOLDFAST_TEST_BROKER=host:port uses yours)
 	@$(if $(HOLDFAST_TEST_BROKER),,$(BIN)/python -m deploy.kafka.local) \
 	    $(BIN)/pytest -q -n 2 --dist worksteal -m "broker or kafka" -o testpaths=tests $(ARGS)
 
-# What checks us from outside: the official AsyncAPI parser reads the contract, kcat reads the topics.
-test-tools: setup ## run the tests with programs of others (needs Node.js with npm, and kcat)
+# What checks us from outside: the official AsyncAPI parser reads the contract.
+test-tools: setup ## run the tests that need Node.js: the AsyncAPI parser reads the contract
 	@echo "test-tools: installing the AsyncAPI parser from its lock"
 	@npm ci --silent --prefix deploy/asyncapi
 	@$(BIN)/pytest -q -m tools -o testpaths=tests $(ARGS)

@@ -98,6 +98,7 @@ def metrics_table() -> str:
         RECORDS,
         DEAD_LETTERS,
         CUT,
+        MISPLACED,
         DECISIONS,
         ALERTS,
         WATERMARK,
