@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -187,6 +187,26 @@ def text_id(value: int | str | None) -> str | None:
     return None if value is None else str(value)
 
 
+_Arguments = ParamSpec("_Arguments")
+_Made = TypeVar("_Made")
+
+
+def _refusing(
+    make: Callable[_Arguments, _Made], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _Made:
+    """Call what parses, and say as a `WireError` whatever the parser says."""
+    try:
+        return make(*args, **kwargs)
+    except msgspec.ValidationError as error:
+        raise _refused(error) from None
+    except msgspec.DecodeError as error:
+        raise WireError("not_json", str(error)) from None
+    except UnicodeDecodeError:
+        raise WireError("not_json", "not UTF-8") from None
+    except RecursionError:
+        raise WireError("not_json", "nested too deeply") from None
+
+
 class Decoder:
     """Reads messages of one format, as `schemas.codec.decode_event` reads those of Segment.
 
@@ -216,16 +236,7 @@ class Decoder:
             raise WireError("missing", "the record has no value")
         if len(value) > max_bytes:
             raise WireError("too_large", f"{len(value)} bytes, at most {max_bytes}")
-        try:
-            return self._translate(value, headers)
-        except msgspec.ValidationError as error:
-            raise _refused(error) from None
-        except msgspec.DecodeError as error:
-            raise WireError("not_json", str(error)) from None
-        except UnicodeDecodeError:
-            raise WireError("not_json", "not UTF-8") from None
-        except RecursionError:
-            raise WireError("not_json", "nested too deeply") from None
+        return _refusing(self._translate, value, headers)
 
     def __call__(
         self, value: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES, headers: Headers = ()
@@ -239,14 +250,4 @@ class Decoder:
         """
         if value is None and self._empty is not None:
             return self._empty
-        made = self.envelope(value, max_bytes, headers)
-        try:
-            return _read(made)
-        except msgspec.ValidationError as error:
-            raise _refused(error) from None
-        except msgspec.DecodeError as error:
-            raise WireError("not_json", str(error)) from None
-        except UnicodeDecodeError:
-            raise WireError("not_json", "not UTF-8") from None
-        except RecursionError:
-            raise WireError("not_json", "nested too deeply") from None
+        return _refusing(_read, self.envelope(value, max_bytes, headers))

@@ -202,6 +202,30 @@ def test_a_copier_that_is_killed_leaves_nothing_out(live_broker: dict[str, objec
 
 
 @pytest.mark.broker
+def test_two_copiers_share_the_work_and_either_may_leave(
+    live_broker: dict[str, object], tmp_path: Path
+) -> None:
+    settings = own_settings(live_broker, topics__partitions=4)
+    raw = raw_topic(settings)
+    put(settings, raw, sessions(2_000))
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    first = start(settings, raw, tmp_path / "first")
+    until(lambda: len(read_topic(settings, CLICKSTREAM)) >= 2_000, "the first has begun")
+    second = start(settings, raw, tmp_path / "second")
+    put(settings, raw, sessions(4_000)[2_000:])
+    until(lambda: len({m.value for m in read_topic(settings, CLICKSTREAM)}) == 4_000, "both at work")
+    first.send_signal(signal.SIGTERM)
+    _, failed = first.communicate(timeout=30)
+    assert first.returncode == 0, failed
+    put(settings, raw, sessions(4_500)[4_000:])
+    until(lambda: len({m.value for m in read_topic(settings, CLICKSTREAM)}) == 4_500, "the second alone")
+    second.send_signal(signal.SIGTERM)
+    _, failed = second.communicate(timeout=30)
+    assert second.returncode == 0, failed
+
+
+@pytest.mark.broker
 def test_a_customer_on_the_wrong_partition_is_counted_and_told_once(live_broker: dict[str, object]) -> None:
     settings = own_settings(live_broker, topics__partitions=2, worker__agents="customers")
     create_missing(settings)

@@ -292,6 +292,17 @@ def test_what_is_no_message_is_refused(name: Any, value: bytes) -> None:
         READERS[name](value, len(value) + 1)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_bytes_are_refused_or_read(name: Any) -> None:
+    @settings(derandomize=True, deadline=None, max_examples=100)
+    @given(st.binary(max_size=60))
+    def holds(value: bytes) -> None:
+        with suppress(WireError):
+            assert isinstance(READERS[name](value), Event)
+
+    holds()
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()
