@@ -16,7 +16,7 @@ PYTHON ?=
 # Passed on to the program behind a target: make demo ARGS="--help"
 ARGS ?=
 
-.PHONY: help setup compiled demo test test-compiled test-kafka check audit lock format bench clean
+.PHONY: help setup compiled demo test test-compiled test-kafka test-tools check audit lock format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,16 +61,22 @@ demo: setup ## run the whole thing on this machine, no Docker needed (ARGS="--he
 	@$(BIN)/holdfast demo $(ARGS)
 
 test: setup ## run the tests and the examples in docstrings (ARGS="-k name")
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka and not compiled" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka and not compiled and not tools" $(ARGS)
 
 # The tests of the core once more, on the compiled modules; and that both say the same to the last byte.
 test-compiled: compiled ## run the tests of the core on the compiled hot path
 	@$(BIN)/pytest -q -n 2 --dist worksteal -o pythonpath="build/compiled ." tests/streams tests/compiled $(ARGS)
 
 # One suite, two brokers: the tests that `make test` runs on the embedded broker, and those that only Kafka can pass.
-test-kafka: setup ## run the broker tests on Apache Kafka (needs Java 17 and Maven; HOLDFAST_TEST_BROKER=host:port uses yours)
+test-kafka: setup ## run the broker tests on Apache Kafka (needs Java 17, Maven and kcat; HOLDFAST_TEST_BROKER=host:port uses yours)
 	@$(if $(HOLDFAST_TEST_BROKER),,$(BIN)/python -m deploy.kafka.local) \
 	    $(BIN)/pytest -q -n 2 --dist worksteal -m "broker or kafka" -o testpaths=tests $(ARGS)
+
+# What checks us from outside: the official AsyncAPI parser reads the contract.
+test-tools: setup ## run the tests that need Node.js: the AsyncAPI parser reads the contract
+	@echo "test-tools: installing the AsyncAPI parser from its lock"
+	@npm ci --silent --prefix deploy/asyncapi
+	@$(BIN)/pytest -q -m tools -o testpaths=tests $(ARGS)
 
 check: setup ## lint, formatting, types, import contracts, known vulnerabilities
 	@echo "check: ruff"

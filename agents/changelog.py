@@ -19,7 +19,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
-from agents.transport import FETCHING, OutputRecord
+from agents.transport import FETCHING, OutputRecord, as_read
 from schemas.learning import ModelSnapshot
 from streams.customer.state import CustomerState, encode_state
 
@@ -145,6 +145,7 @@ async def read_log(
     consumer = AIOKafkaConsumer(
         **connection,
         **FETCHING,
+        key_deserializer=as_read,
         enable_auto_commit=False,
         auto_offset_reset="earliest" if start is None else "none",
         isolation_level=isolation_level,

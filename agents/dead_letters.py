@@ -13,6 +13,18 @@ from schemas.codec import WireError
 
 _PREFIX = "__connect.errors."
 
+HEADERS = {
+    _PREFIX + "topic": "Where the message was read.",
+    _PREFIX + "partition": "Its partition there, as digits.",
+    _PREFIX + "offset": "Its offset there, as digits.",
+    _PREFIX + "stage": "What refused it.",
+    _PREFIX + "exception.class.name": "The error's type.",
+    _PREFIX + "exception.message": "Why, in words; never a customer's value.",
+    "holdfast.reason": "Why, from a closed list.",
+    "holdfast.original.bytes": "Only where the value was cut: how long it had been, as digits.",
+}
+"""The headers that a dead letter has beside the message's own."""
+
 MOST_BYTES = 900_000
 """More of a message is not kept: a broker takes records of about a megabyte."""
 

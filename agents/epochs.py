@@ -32,6 +32,7 @@ from agents.erasures import Requests
 from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger
 from agents.models import ModelFeed
+from agents.placement import Placement
 from agents.recovery import Recovered
 from agents.session import Session
 from agents.settings import Settings
@@ -105,6 +106,7 @@ class Room:
         self._feed = feed
         self._inputs = tuple(settings.topic(name) for name in INPUTS)
         self._source_of = {name: source for source, name in enumerate(self._inputs)}
+        self._placement = Placement(partition, consumer.topic_partitions)
         self._place_of = {
             spec.name: (settings.topic(spec.name), partition if spec.per_customer else 0) for spec in TOPICS
         }
@@ -129,6 +131,7 @@ class Room:
             [self._start(marker, name) for name in self._inputs],
             settings.dead_letters.max_message_bytes,
             int(settings.time.max_ahead_seconds * SECOND_MS),
+            settings.sources,
         )
         self._sealed_records = 0  # of those that the intake has taken
         self._paused: set[TP] = set()
@@ -166,7 +169,8 @@ class Room:
         source = self._source_of[message.topic]
         merge = self._intake.merge
         self._heard_at = time.monotonic()
-        self._intake.arrive(source, message.value, time.time_ns() // 1_000_000)
+        last = self._intake.arrive(source, message.value, time.time_ns() // 1_000_000)
+        self._placement.look(message.topic, last)
         if len(merge) > MOST_BUFFERED and source not in merge.waiting_for():
             tp = TP(message.topic, self.partition)  # Faust's own type: with the client's, its fetcher fails
             self._paused.add(tp)

@@ -25,6 +25,12 @@ CUT = Counter(
     ["topic"],
     registry=REGISTRY,
 )
+MISPLACED = Counter(
+    "holdfast_misplaced_records",
+    "Sampled input records whose customer id belongs to another partition.",
+    ["topic"],
+    registry=REGISTRY,
+)
 DECISIONS = Counter("holdfast_decisions", "Messages said, by topic.", ["topic"], registry=REGISTRY)
 ALERTS = Counter("holdfast_alerts", "Steps of alert episodes.", ["state", "cause"], registry=REGISTRY)
 WATERMARK = Gauge(
@@ -92,6 +98,7 @@ def metrics_table() -> str:
         RECORDS,
         DEAD_LETTERS,
         CUT,
+        MISPLACED,
         DECISIONS,
         ALERTS,
         WATERMARK,

@@ -12,6 +12,7 @@ import base64
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +28,8 @@ from agents.settings import Settings
 from schemas.codec import WireError, encode
 from schemas.decisions import ChurnAlert
 from schemas.learning import ModelSnapshot
+from schemas.sources import registry
+from schemas.sources.config import SourceConfig
 from schemas.topics import CLICKSTREAM, INPUTS
 from streams.customer.decision import Decision
 from streams.replay import Replay
@@ -78,7 +81,7 @@ def replay_files(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".replay-", dir=out) as folder:
-            content = _replay_into(Path(folder), settings, _Reading(files), model, progress)
+            content = _replay_into(Path(folder), settings, _Reading(files, settings.sources), model, progress)
             for name in reversed(RESULTS):  # the report last: where it is new, all is
                 Path(folder, name).replace(out / name)
     except OSError as error:  # of writing: what goes wrong in reading is told by `Lines`
@@ -127,8 +130,10 @@ def input_of(line: bytes) -> int:
 class _Reading:
     """The messages of files, and the place of the one that was given last."""
 
-    def __init__(self, files: Sequence[Lines]) -> None:
+    def __init__(self, files: Sequence[Lines], sources: SourceConfig) -> None:
         self._files = files
+        ours = sources.clickstream == sources.orders == "segment"
+        self._input_of = input_of if ours else partial(registry.input_of, config=sources)
         self.file = self.line = 0  # both from 1, as people count
 
     @property
@@ -145,7 +150,7 @@ class _Reading:
                 self.line += 1
                 value = line.rstrip(b"\r\n")
                 if value:
-                    yield input_of(value), value
+                    yield self._input_of(value), value
 
 
 def _bytes_done(reading: _Reading, replay: Replay, events: int) -> int:

@@ -27,6 +27,7 @@ from agents.sections import (
     WorkerSettings,
 )
 from agents.setting_rules import is_secret, meaning, read, rule, toml
+from schemas.sources.config import SourceConfig
 from schemas.topics import CLICKSTREAM, ORDERS, TOPIC_BY_NAME, dead_letters_of
 from streams.config import (
     AlertConfig,
@@ -61,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kafka: KafkaSettings = KafkaSettings()
     security: SecuritySettings = SecuritySettings()
     topics: TopicSettings = TopicSettings()
+    sources: SourceConfig = SourceConfig()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
@@ -81,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             alerts=self.alerts,
             value=self.value,
             learner=self.learner,
+            sources=self.sources,
         )
 
     def topic(self, name: str) -> str:

@@ -37,7 +37,10 @@ what has come on a busy one waits with it.
 MAX_FETCH_BYTES = 4 * 1024 * 1024
 """Of one partition in one answer."""
 
-FETCHING = {"max_partition_fetch_bytes": 2 * MAX_FETCH_BYTES, "fetch_max_wait_ms": FETCH_MAX_WAIT_MS}
+FETCHING: dict[str, Any] = {
+    "max_partition_fetch_bytes": 2 * MAX_FETCH_BYTES,
+    "fetch_max_wait_ms": FETCH_MAX_WAIT_MS,
+}
 """How the consumers that we make ourselves fetch."""
 
 MAX_BATCH_BYTES = 512 * 1024
@@ -66,12 +69,30 @@ class _Batch:
         self.records = records
 
 
+def as_read(_key: bytes) -> bytes:
+    """Stand for a key deserializer: a consumer that has it gives its records as the client reads them.
+
+    The client copies each record, field by field, into an object with its topic, partition and sizes, which
+    costs more than decoding the message in it. What it read has offset, timestamp, key, value and headers.
+    """
+    raise AssertionError("no key is deserialized where records are left as they are")
+
+
+def _consumer_record(records: PartitionRecords, tp: TopicPartition, record: Any) -> Any:
+    return record if records._key_deserializer is as_read else _copied(records, tp, record)
+
+
+_copied = PartitionRecords._consumer_record
+PartitionRecords._consumer_record = _consumer_record
+
+
 class _ConsumerThread(base.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust lets the broker hold an empty fetch for 1.5 s. Not every broker wakes it when a record
         # comes, and a merge learns only from an answer that an input has nothing more.
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        consumer._key_deserializer = as_read
         return consumer
 
 
@@ -259,15 +280,6 @@ async def send_in_batches(
     if batch.record_count():
         waits.append(await producer.send_batch(batch, topic, partition=partition))
     return waits
-
-
-def _as_it_is(_records: PartitionRecords, _tp: TopicPartition, record: Any) -> Any:
-    return record
-
-
-# The client copies each record, field by field, into an object with its topic, partition and sizes, which
-# costs more than decoding the message in it. What it read has offset, timestamp, key, value and headers.
-PartitionRecords._consumer_record = _as_it_is
 
 
 class Transport(base.Transport):

@@ -73,7 +73,7 @@ class WireError(ValueError):
 _Reader = Callable[[str, str, int, msgspec.Raw], Event]
 """Customer id, message id, event time, raw properties -> event."""
 
-_decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_envelope = msgspec.json.Decoder(Envelope).decode
 _order_properties = msgspec.json.Decoder(OrderProperties)
 _product = msgspec.json.Decoder(Product)
 _list = msgspec.json.Decoder(ListProperties)
@@ -138,9 +138,9 @@ def decode_event(value: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Eve
     if len(value) > max_bytes:
         raise WireError("too_large", f"{len(value)} bytes, at most {max_bytes}")
     try:
-        return _read(_decode_envelope(value))
+        return event_of(decode_envelope(value))
     except msgspec.ValidationError as error:
-        raise _refused(error) from None
+        raise refused(error) from None
     except msgspec.DecodeError as error:
         raise WireError("not_json", str(error)) from None
     except UnicodeDecodeError:
@@ -149,7 +149,8 @@ def decode_event(value: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Eve
         raise WireError("not_json", "nested too deeply") from None
 
 
-def _read(envelope: Envelope) -> Event:
+def event_of(envelope: Envelope) -> Event:
+    """Check an envelope and read the event in it; raises what `decode_event` does."""
     message_id = envelope.message_id
     if not 0 < len(message_id) <= MAX_MESSAGE_ID_LENGTH:
         raise WireError("bad_id", f"messageId must have 1 to {MAX_MESSAGE_ID_LENGTH} characters")
@@ -311,7 +312,8 @@ CLICK_EVENTS = frozenset(_CLICKS) | _PASSIVE
 """The other event names with a meaning of their own; any further name is a plain click."""
 
 
-def _refused(error: msgspec.ValidationError) -> WireError:
+def refused(error: msgspec.ValidationError) -> WireError:
+    """Say which rule a parser saw broken, without what it quotes from the message."""
     # Without what msgspec quotes from the message: it may be a customer's, and it must not choose the reason.
     text = re.sub(r"(?<=value )(['\"]).*\1", "(hidden)", str(error))
     if "missing required field" in text:

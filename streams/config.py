@@ -13,6 +13,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from schemas.sources.config import SourceConfig
+
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 60_000
@@ -180,6 +182,7 @@ class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: AlertConfig = AlertConfig()
     value: ValueConfig = ValueConfig()
     learner: LearnerConfig = LearnerConfig()
+    sources: SourceConfig = SourceConfig()
 
     def problems(self) -> list[str]:
         """Say what contradicts itself, one line each; an empty list when nothing does.
@@ -191,7 +194,7 @@ class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         >>> StreamConfig(alerts=AlertConfig(resolve_below=0.85)).problems()
         ['alerts: resolve_below < raise_at <= escalate_at must hold, not 0.85, 0.8, 0.9']
         """
-        found = []
+        found = self.sources.problems()
         alerts, segments = self.alerts, self.segments
         if not alerts.resolve_below < alerts.raise_at <= alerts.escalate_at:
             found.append(

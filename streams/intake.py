@@ -9,10 +9,14 @@ are changes nothing that is decided.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from schemas.codec import WireError, decode_event
+from schemas.codec import WireError
 from schemas.events import Event
+from schemas.sources.config import SourceConfig
+from schemas.sources.registry import decoder_for, reads_headers
+from schemas.topics import INPUTS
 from streams.clock.merge import Merge
 from streams.customer.decision import OUTCOMES, Outcome
 from streams.customer.machine import CustomerMachine
@@ -29,11 +33,14 @@ class Record(Protocol):
         The broker's or the sender's, in epoch milliseconds; negative for none.
     value
         The message.
+    headers
+        Read only where the input's format needs them.
     """
 
     offset: int
     timestamp: int
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 class Refused(NamedTuple):
@@ -57,6 +64,8 @@ class Intake:
         Larger messages are refused unread.
     max_ahead_ms
         An event time further ahead of the record's timestamp, or of the clock, is refused.
+    sources
+        What the inputs are written in.
 
     Attributes
     ----------
@@ -81,39 +90,57 @@ class Intake:
     """
 
     def __init__(
-        self, machine: CustomerMachine, offsets: list[int], max_bytes: int, max_ahead_ms: int
+        self,
+        machine: CustomerMachine,
+        offsets: list[int],
+        max_bytes: int,
+        max_ahead_ms: int,
+        sources: SourceConfig | None = None,
     ) -> None:
+        sources = sources or SourceConfig()
         self.machine = machine
         self.read = list(offsets)
         self.done = list(offsets)
         self.taken = 0
         self.merge: Merge[tuple[int, Event | Refused]] = Merge(len(offsets))
         self._max_bytes = max_bytes
+        self._decoders = [decoder_for(name, sources) for name in INPUTS]
+        self._with_headers = [reads_headers(name, sources) for name in INPUTS]
         self._max_ahead_ms = max_ahead_ms
         self._held: tuple[int, Event] | None = None  # taken from the merge, before its time has come
         self._held_source = 0
         self._refused: Refused | None = None
         self._outcomes = [[0] * len(OUTCOMES) for _ in offsets]
 
-    def arrive(self, source: int, records: list[Record], now_ms: int) -> None:
+    def arrive(self, source: int, records: list[Record], now_ms: int) -> Event | None:
         """Decode records of an input and keep them until it is their turn.
 
         Parameters
         ----------
         now_ms
             The clock: a record's own timestamp may be the sender's, so event times are held against both.
+
+        Returns
+        -------
+        Event or None
+            The last one that arrived, for whoever looks at a sample.
         """
         latest_allowed_ms = now_ms + self._max_ahead_ms
         merge, max_bytes, max_ahead_ms = self.merge, self._max_bytes, self._max_ahead_ms
         next_offset = self.read[source]
+        decode, with_headers = self._decoders[source], self._with_headers[source]
         latest_ms = 0
+        last: Event | None = None
         for record in records:
             offset = record.offset
             if offset < next_offset:
                 continue
             next_offset = offset + 1
             try:
-                event = decode_event(record.value, max_bytes)
+                if with_headers:
+                    event = decode(record.value, max_bytes, record.headers)
+                else:
+                    event = decode(record.value, max_bytes)
                 time_ms = event.time_ms
                 timestamp_ms = record.timestamp
                 if 0 <= timestamp_ms < time_ms - max_ahead_ms:
@@ -126,7 +153,9 @@ class Intake:
             else:
                 latest_ms = time_ms
                 merge.push(source, time_ms, (offset, event))
+                last = event
         self.read[source] = next_offset
+        return last
 
     def run(self, most: int, most_timers: int) -> bool:
         """Apply what the merge lets go.

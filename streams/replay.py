@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from schemas.codec import MAX_MESSAGE_BYTES, WireError, decode_event, epoch_ms
+from schemas.codec import MAX_MESSAGE_BYTES, WireError, epoch_ms
 from schemas.events import Event
 from schemas.learning import Example, ModelSnapshot
+from schemas.sources.registry import decoder_for
 from schemas.topics import EXAMPLES, INPUTS, MODELS
 from streams.clock.merge import Merge
 from streams.config import StreamConfig, days_ms
@@ -86,6 +87,7 @@ class Replay:
         self._sink = sink
         self._refuse = refuse
         self._max_bytes = max_bytes
+        self._decoders = [decoder_for(name, config.sources) for name in INPUTS]
         self.first_ms: int | None = None
         self.last_ms: int | None = None
         self._grace_ms = days_ms(2 * config.reviews.horizon_days)
@@ -120,7 +122,7 @@ class Replay:
             offsets[source] += 1
             self.events["read"] += 1
             try:
-                event = decode_event(value, self._max_bytes)
+                event = self._decoders[source](value, self._max_bytes)
             except WireError as error:
                 self.events["dead"] += 1
                 if self._refuse is not None:

@@ -30,7 +30,7 @@ INDEX_HOST = re.compile(
     r"|(?:index-url|find-links|trusted-host)[\"']?[ =:]+[\"']?(?:https?:|\w[\w-]*\.\w)"
     r"|(?:PIP|UV)_[A-Z_]*(?:INDEX|FIND_LINKS|TRUSTED_HOST)[A-Z_]*\s*[=:]"
 )
-NOT_OURS = {".git", ".venv", "build", "dist", "__pycache__"}
+NOT_OURS = {".git", ".venv", "build", "dist", "__pycache__", "node_modules"}
 
 
 def pyproject() -> dict[str, Any]:
@@ -169,6 +169,7 @@ def test_ci_runs_the_checks_and_then_the_tests_on_both_brokers() -> None:
         "make check",
         "make test",
         "make test-compiled",
+        "make test-tools",
         "make test-kafka",
     ]
 

@@ -1,0 +1,109 @@
+"""Which function reads an input: chosen once, at the start, by the settings.
+
+For the default format it is `decode_event` itself, so a shop that sends Segment messages pays nothing for
+the formats that it does not use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from schemas.codec import ORDER_EVENTS, decode_envelope, decode_event
+from schemas.events import Event
+from schemas.sources import cloudevents, debezium, ga4, snowplow
+from schemas.sources.config import OrderFormat, SourceConfig
+from schemas.sources.envelope import Decoder
+from schemas.topics import CLICKSTREAM, INPUTS, ORDERS
+
+FORMATS: tuple[OrderFormat, ...] = ("segment", "cloudevents", "snowplow", "ga4", "debezium")
+
+
+Decode = Callable[..., Event]
+"""Takes a record's value and the most bytes that it may have, some (`reads_headers`) its headers too."""
+
+
+def format_of(topic: str, config: SourceConfig) -> OrderFormat:
+    """Say what an input is written in.
+
+    Examples
+    --------
+    >>> format_of("orders", SourceConfig(orders="debezium"))
+    'debezium'
+    """
+    return config.orders if topic == ORDERS else config.clickstream
+
+
+def reader(name: OrderFormat, config: SourceConfig) -> Decoder:
+    """Make the reader of a format that can also be asked for the envelope alone."""
+    match name:
+        case "segment":
+            return Decoder(lambda value, _: decode_envelope(value))
+        case "cloudevents":
+            return Decoder(cloudevents.translator(config))
+        case "snowplow":
+            return Decoder(snowplow.translator())
+        case "ga4":
+            return Decoder(ga4.translator())
+        case "debezium":
+            return Decoder(debezium.translator(config), empty=debezium.TOMBSTONE)
+
+
+def decoder_for(topic: str, config: SourceConfig) -> Decode:
+    """Give the function that reads an input.
+
+    Parameters
+    ----------
+    topic
+        A name of `schemas.topics.INPUTS`.
+
+    Examples
+    --------
+    >>> decoder_for("orders", SourceConfig()) is decode_event
+    True
+    """
+    name = format_of(topic, config)
+    return decode_event if name == "segment" else reader(name, config)
+
+
+def reads_headers(topic: str, config: SourceConfig) -> bool:
+    """Say whether the function of `decoder_for` wants the record's headers as its third argument."""
+    return format_of(topic, config) == "cloudevents"
+
+
+class _Marks(msgspec.Struct, gc=False):
+    """What tells a line of orders from one of clicks, in any format."""
+
+    event: object = None
+    type: object = None
+    specversion: object = None
+    op: object = None
+    payload: object = None
+
+
+_marks = msgspec.json.Decoder(_Marks).decode
+
+
+def input_of(line: bytes, config: SourceConfig) -> int:
+    """Say which of `INPUTS` a line of a file belongs to, where files hold both.
+
+    Examples
+    --------
+    >>> config = SourceConfig(orders="debezium", clickstream="snowplow")
+    >>> [INPUTS[input_of(line, config)] for line in (b'{"op": "c"}', b'{"event": "page_view"}', b"oops")]
+    ['orders', 'clickstream', 'clickstream']
+    """
+    clicks, orders = INPUTS.index(CLICKSTREAM), INPUTS.index(ORDERS)
+    try:
+        marks = _marks(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return clicks
+    if config.orders == "debezium" and (
+        marks.op is not None or (isinstance(marks.payload, dict) and "op" in marks.payload)
+    ):
+        return orders
+    name = marks.event
+    if config.orders == "cloudevents" and marks.specversion is not None and isinstance(marks.type, str):
+        _, name = cloudevents.event_name(marks.type)
+    return orders if isinstance(name, str) and name in ORDER_EVENTS else clicks
