@@ -7,7 +7,6 @@ from math import expm1
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.streams.build import T0, at, click, order
 
 from schemas.events import Funnel, Refund
 from streams.config import DAY_MS, SegmentConfig
@@ -15,6 +14,7 @@ from streams.customer.features import FEATURE_NAMES, FEATURES, features
 from streams.customer.history import fold_click, fold_order, fold_refund
 from streams.customer.outlook import FADING_DAYS, VISIT_CLICKS, after_order, after_visit, in_silence
 from streams.customer.state import CustomerState, new_state
+from tests.streams.build import T0, at, click, order
 
 CLOSE = 2e-5  # features are 32-bit floats of logarithms; a sum of them is a little worse
 
