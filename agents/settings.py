@@ -19,6 +19,7 @@ import msgspec
 
 from agents.errors import OperatorError
 from agents.sections import (
+    ConsoleSettings,
     DeadLetterSettings,
     KafkaSettings,
     SecuritySettings,
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     topics: TopicSettings = TopicSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
+    console: ConsoleSettings = ConsoleSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     time: TimeConfig = TimeConfig()
     reviews: ReviewConfig = ReviewConfig()
@@ -120,7 +122,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         >>> Settings(topics=TopicSettings(orders="models")).problems()
         ['topics: orders and models are both named models']
         """
-        found = self.streams.problems() + self.security.problems()
+        found = self.streams.problems() + self.security.problems() + self.console.problems()
         kafka = self.kafka
         if kafka.request_timeout_seconds < kafka.session_timeout_seconds:
             found.append("kafka: request_timeout_seconds must not be less than session_timeout_seconds")
@@ -283,7 +285,7 @@ def settings_toml(settings: Settings, *, secrets: bool = False) -> str:
 
     Examples
     --------
-    >>> print(settings_toml(Settings()).partition("[web]")[2].partition("# Messages")[0].strip())
+    >>> print(settings_toml(Settings()).partition("[web]")[2].partition("# The console")[0].strip())
     # Address to listen on; there is no authentication.
     host = "127.0.0.1"
     # Port to listen on; 0 takes a free one. (a whole number at least 0 and at most 65535)
