@@ -64,6 +64,7 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     matching: int
     open_alerts: int
     money_at_risk: float
+    currency: str
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +149,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     historic_value: float
     predicted_value: float
     value_at_risk: float
+    currency: str
     model_version: str
     explained_by: str | None
     words: list[str]
@@ -191,6 +193,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     """What the newest model makes of one feature: log-odds for each unit above `centre`."""
 
     feature: str
+    about: str
     coefficient: float
     centre: float
 

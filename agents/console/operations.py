@@ -118,7 +118,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answers.Alerts,
         (),
         True,
-        lambda known, _path, query: telling.alerts(known.view, query),
+        lambda known, _path, query: telling.alerts(known.view, query, known.shop),
     ),
     Operation(
         "/segments",

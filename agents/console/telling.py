@@ -9,7 +9,7 @@ that the score carries and the model that it names, so they are exact and need n
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from agents.console import answers
@@ -21,16 +21,19 @@ from schemas.codec import epoch_ms, utc
 from schemas.decisions import ChurnAlert, CustomerScore, Reason
 from streams.config import DAY_MS
 from streams.customer.alerts import reasons_of
-from streams.customer.features import FEATURE_NAMES
+from streams.customer.features import FEATURE_NAMES, FEATURES
 from streams.customer.lifecycle import LIFECYCLE_NAMES
 from streams.customer.outlook import after_order, after_visit, in_silence
 from streams.customer.rfm import RFM_NAMES
 from streams.learning.served import Served
 
 NONE_STANDS_OUT = "no single reason stands out"
+_NO_NEWS = "tenure"  # how long somebody has been a customer is nothing to act on
 
+_ABOUT = {feature.name: feature.about for feature in FEATURES}
 _OUTLOOK_STEPS = 30
 _QUIET_DAYS = 30.0
+_MOST_SLIGHT = 2
 _QUALITY_POINTS = 120
 _MOST_FLOWS = 20
 
@@ -56,7 +59,7 @@ class Shop(NamedTuple):
 # Alerts
 
 
-def alerts(view: View, query: AlertQuery) -> answers.Alerts:
+def alerts(view: View, query: AlertQuery, shop: Shop) -> answers.Alerts:
     """Give the alerts that match."""
     every: Iterable[ChurnAlert] = view.open.values() if query.open else view.alerts.values()
     found = [alert for alert in every if _matches(view, alert, query)]
@@ -66,6 +69,7 @@ def alerts(view: View, query: AlertQuery) -> answers.Alerts:
         matching=len(found),
         open_alerts=len(view.open),
         money_at_risk=sum(alert.value_at_risk for alert in view.open.values()),
+        currency=shop.currency,
     )
 
 
@@ -119,11 +123,36 @@ def alert_of(view: View, alert: ChurnAlert) -> answers.Alert:
 
 def _words(alert: ChurnAlert) -> list[str]:
     if alert.state != "resolved":
-        return reasons_to_leave(alert.reasons) or [NONE_STANDS_OUT]
+        return said(alert.reasons, alert.intercept, alert.horizon_days)
     waited = days((epoch_ms(alert.event_time) - epoch_ms(alert.episode_started_at)) / DAY_MS)
     if alert.cause == "lapsed":
         return [f"lapsed: no order in {waited}"]
     return [f"{CAUSE_WORDS[alert.cause]} after {waited}"]
+
+
+def said(reasons: Sequence[Reason], intercept: float, horizon_days: float) -> list[str]:
+    """Say why somebody may leave: what weighs enough, or else what holds for most and weighs a little.
+
+    Parameters
+    ----------
+    reasons
+        The largest first.
+    intercept
+        Log-odds of a customer whose every feature is at its mean.
+    horizon_days
+        Of the risk.
+
+    Examples
+    --------
+    >>> said([Reason("log_silence", "silence", value=5.0, contribution=0.05)], 1.2, 84.0)
+    ['most customers here do not order within 84 days', 'silent for 147 days']
+    """
+    strong = reasons_to_leave(reasons)
+    if strong:
+        return strong
+    slight = [r for r in reasons if r.contribution > 0.0 and r.family != _NO_NEWS][:_MOST_SLIGHT]
+    often = [f"most customers here do not order within {horizon_days:g} days"] if intercept > 0.0 else []
+    return [*often, *(reason.words for reason in _reasons(slight))] or [NONE_STANDS_OUT]
 
 
 def _reasons(reasons: Iterable[Reason]) -> Iterator[answers.Why]:
@@ -204,9 +233,10 @@ def customer(view: View, customer_id: str, shop: Shop) -> answers.Customer | Non
         historic_value=score.historic_value,
         predicted_value=score.predicted_value,
         value_at_risk=score.value_at_risk,
+        currency=shop.currency,
         model_version=score.model_version,
         explained_by=served.model_version if served else None,
-        words=(reasons_to_leave(reasons) or [NONE_STANDS_OUT]) if served else [],
+        words=said(reasons, served.intercept, score.horizon_days) if served else [],
         reasons=list(_reasons(reasons)),
         what_if=list(_what_if(score, served)) if served else [],
         alert=alert_of(view, alert) if alert else None,
@@ -297,7 +327,9 @@ def model(view: View) -> answers.Model:
         quality=history[-1],
         history=history,
         weights=[
-            answers.Weight(feature=feature, coefficient=coefficient, centre=centre)
+            answers.Weight(
+                feature=feature, about=_ABOUT.get(feature, feature), coefficient=coefficient, centre=centre
+            )
             for feature, coefficient, centre in zip(
                 latest.features, latest.coefficient, latest.centre, strict=True
             )
