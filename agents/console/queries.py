@@ -6,12 +6,13 @@ that is ignored looks exactly like one that is obeyed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from schemas.decisions import AlertState, RiskBand
 
@@ -43,9 +44,9 @@ class AlertQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = False
     state: Annotated[AlertState, Meta(description="Steps of this kind only.")] | None = None
     band: Annotated[RiskBand, Meta(description="This band of risk only.")] | None = None
-    rfm: (
-        Annotated[str, Meta(max_length=40, description="Customers who are in this RFM segment now.")] | None
-    ) = None
+    rfm: Annotated[
+        str, Meta(max_length=40, description="Customers who are in this RFM segment now; empty: in any.")
+    ] = ""
     q: Text = ""
     min_value: Annotated[float, Meta(ge=0.0, le=1e12, description="No less value at risk.")] = 0.0
     sort: Annotated[Literal["newest", "money"], Meta(description="By event time, or by value at risk.")] = (
@@ -60,6 +61,18 @@ class CustomerQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     q: Text = ""
     limit: Limit = 20
 
+
+_NUMBER = r"-?\d+"
+_FORMS: dict[type[inspect.Type], tuple[re.Pattern[str], str]] = {
+    inspect.BoolType: (re.compile(r"true|false"), "true or false"),
+    inspect.IntType: (re.compile(_NUMBER, re.ASCII), "a whole number"),
+    inspect.FloatType: (re.compile(_NUMBER + r"(\.\d+)?([eE][+-]?\d+)?", re.ASCII), "a number"),
+    inspect.DateTimeType: (
+        re.compile(r"\d{4}-\d\d-\d\d[Tt ].+", re.ASCII),
+        "a time as RFC 3339 has it, with its zone",
+    ),
+}
+"""How values are written: lax reading would take 1 for true and 0.5 for a time in 1970."""
 
 Query = TypeVar("Query", bound=msgspec.Struct)
 
@@ -91,19 +104,26 @@ def read_query(pairs: Iterable[tuple[str, str]], kind: type[Query]) -> Query:
     Traceback (most recent call last):
     agents.console.queries.BadQuery: there is no parameter 'limits'
     """
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields = {field.name: inspect.type_info(field.type) for field in msgspec.structs.fields(kind)}
     read: dict[str, object] = {}
     for name, text in pairs:
         if name not in fields:
             raise BadQuery(f"there is no parameter {name[:40]!r}")
         if name in read:
             raise BadQuery(f"{name} is given twice")
-        # Lax reading takes "null" for nothing, "1" for true and "inf" for a number: the document does not.
-        lax = {"null", "none"} | ({"0", "1"} if fields[name].type is bool else set())
-        if fields[name].type is not Text and (text.strip() != text or text.lower() in lax):
-            raise BadQuery(f"{name}: {text[:40]!r} is not a value")
+        for type_, (form, rule) in _FORMS.items():
+            if _is(fields[name], type_) and not form.fullmatch(text):
+                raise BadQuery(f"{name} is {rule}, not {text[:40]!r}")
+        if not _is(fields[name], inspect.StrType) and text.casefold() == "null":
+            raise BadQuery(f"{name} is left out where it says nothing")
         read[name] = text
     try:
         return msgspec.convert(read, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadQuery(str(error)) from None
+
+
+def _is(info: inspect.Type, kind: type[inspect.Type]) -> bool:
+    """Tell whether a parameter's type, or one of those that it may have, is of a kind."""
+    parts = info.types if isinstance(info, inspect.UnionType) else (info,)
+    return any(isinstance(part.type if isinstance(part, inspect.Metadata) else part, kind) for part in parts)

@@ -87,7 +87,7 @@ def _matches(view: View, alert: ChurnAlert, query: AlertQuery) -> bool:
         and (query.band is None or alert.band == query.band)
         and alert.value_at_risk >= query.min_value
         and (query.since is None or alert.event_time >= query.since)
-        and (query.rfm is None or _rfm(view, alert) == query.rfm)
+        and (not query.rfm or _rfm(view, alert) == query.rfm)
         and query.q.casefold() in alert.customer_id.casefold()
     )
 
