@@ -102,6 +102,7 @@ def scene() -> Scene:
         seconds=47.2,
         ready=True,
         over=False,
+        console_url="http://127.0.0.1:41234/",
     )
 
 
@@ -120,6 +121,7 @@ def test_the_view_fits_and_cuts_nothing_off(scene: Scene, width: int, height: in
     whole = "\n".join(shown)
     for expected in (
         "real orders of CDNOW",
+        "console   http://127.0.0.1:41234/",
         "1997-01-01 to 1998-06-30 (Fader & Hardie); leaving is no order within 84 days",
         "1997-08-14  ",
         " 41%",
