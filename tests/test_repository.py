@@ -30,7 +30,7 @@ INDEX_HOST = re.compile(
     r"|(?:index-url|find-links|trusted-host)[\"']?[ =:]+[\"']?(?:https?:|\w[\w-]*\.\w)"
     r"|(?:PIP|UV)_[A-Z_]*(?:INDEX|FIND_LINKS|TRUSTED_HOST)[A-Z_]*\s*[=:]"
 )
-NOT_OURS = {".git", ".venv", "build", "dist", "__pycache__"}
+NOT_OURS = {".git", ".venv", "build", "dist", "__pycache__", "node_modules", "screenshots"}
 
 
 def pyproject() -> dict[str, Any]:

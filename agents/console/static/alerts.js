@@ -124,7 +124,7 @@ function filtered() {
 function row(alert) {
   return el(
     "li",
-    { class: alert.fresh ? "fresh" : null },
+    { class: alert.fresh ? "fresh" : null, "data-id": alert.id },
     el(
       "p",
       { class: "who" },

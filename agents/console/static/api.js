@@ -16,6 +16,10 @@ export function keepToken(token) {
   sessionStorage.setItem(KEY, token);
 }
 
+export function hasToken() {
+  return sessionStorage.getItem(KEY) !== null;
+}
+
 async function request(path, options = {}) {
   const token = sessionStorage.getItem(KEY);
   const headers = token ? { ...options.headers, Authorization: `Bearer ${token}` } : options.headers;

@@ -1,7 +1,7 @@
 // The page: which view is shown, what is pushed to it, the search, the token.
 
 import * as alerts from "./alerts.js";
-import { ask, keepToken, listen, Refused } from "./api.js";
+import { ask, hasToken, keepToken, listen, Refused } from "./api.js";
 import * as customer from "./customer.js";
 import { el, named, percent } from "./draw.js";
 import * as overview from "./overview.js";
@@ -72,7 +72,7 @@ function fail(error) {
 function askForToken() {
   say("waiting", "not signed in");
   const input = el("input", { id: "token", type: "password", autocomplete: "off", required: true });
-  main.replaceChildren(
+  const parts = [
     el("h1", { tabindex: -1 }, "This console needs a token"),
     el(
       "form",
@@ -88,8 +88,10 @@ function askForToken() {
       input,
       el("button", { type: "submit" }, "Go on"),
     ),
+    hasToken() ? el("p", { class: "wrong", role: "alert" }, "That token was not accepted.") : null,
     el("p", { class: "note" }, "It is kept until this tab is closed."),
-  );
+  ];
+  main.replaceChildren(...parts.filter(Boolean));
   input.focus();
 }
 
