@@ -147,10 +147,11 @@ def said(reasons: Sequence[Reason], intercept: float, horizon_days: float) -> li
     >>> said([Reason("log_silence", "silence", value=5.0, contribution=0.05)], 1.2, 84.0)
     ['most customers here do not order within 84 days', 'silent for 147 days']
     """
-    strong = reasons_to_leave(reasons)
+    news = [reason for reason in reasons if reason.family != _NO_NEWS]
+    strong = reasons_to_leave(news)
     if strong:
         return strong
-    slight = [r for r in reasons if r.contribution > 0.0 and r.family != _NO_NEWS][:_MOST_SLIGHT]
+    slight = [reason for reason in news if reason.contribution > 0.0][:_MOST_SLIGHT]
     often = [f"most customers here do not order within {horizon_days:g} days"] if intercept > 0.0 else []
     return [*often, *(reason.words for reason in _reasons(slight))] or [NONE_STANDS_OUT]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from random import Random
 
@@ -111,6 +112,22 @@ def test_the_one_spoken_of_longest_ago_goes_first() -> None:
             recent.append(message.key)
     assert [name.encode() for name in reversed(view.customers)] == recent[:3]
     assert view.dropped_customers > 0
+
+
+def test_a_customer_takes_two_kilobytes() -> None:
+    """What the setting `console.max_customers` promises."""
+    (score, *_) = [m for m in said() if m.topic == CUSTOMER_SCORES and m.key == b"c1"]
+    tracemalloc.start()
+    try:
+        view = View()
+        for number in range(1_000):
+            name = f"customer-{number:04}"
+            view.take(CUSTOMER_SCORES, name.encode(), score.value.replace(b'"c1"', f'"{name}"'.encode()))
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(view.customers) == 1_000
+    assert 500 < size / 1_000 < 2_300
 
 
 # Erasure

@@ -3,7 +3,7 @@
 import { el, svg } from "./draw.js";
 
 const HEIGHT = 240;
-const LEFT = 44;
+const LEFT = 52;
 const RIGHT = 12;
 const TOP = 14;
 const BOTTOM = 28;

@@ -84,9 +84,12 @@ function crossing(told) {
       `, ${days(ahead)} later.`,
     );
   }
-  return told.risk >= told.alert_threshold
-    ? `The risk has reached the alert threshold of ${threshold}.`
-    : `Silence alone does not bring the risk to ${threshold} in the time looked ahead.`;
+  // Who has ordered too seldom, too lately or too little is not alerted about, whatever the risk.
+  const left = told.alert ? "" : " The rules for alerts leave this customer out for now.";
+  if (told.risk >= told.alert_threshold) return `The risk has reached the alert threshold of ${threshold}.${left}`;
+  const there = told.outlook.find((point) => point.risk >= told.alert_threshold);
+  if (there) return `In silence the risk reaches ${threshold} by ${day(there.event_time)}.${left}`;
+  return `Silence alone does not bring the risk to ${threshold} in the time looked ahead.`;
 }
 
 function why(told) {
@@ -130,7 +133,7 @@ function whatIf(told) {
       told.what_if.map((then) => {
         const points = Math.round(then.risk * 100) - Math.round(told.risk * 100);
         const kind = points > 0 ? "worse" : points < 0 ? "better" : "same";
-        const moved = points === 0 ? "no change" : `${points > 0 ? "up" : "down"} ${Math.abs(points)} points`;
+        const moved = points === 0 ? "no change" : `${points > 0 ? "up" : "down"} ${Math.abs(points)} ${Math.abs(points) === 1 ? "point" : "points"}`;
         return el(
           "li",
           {},
