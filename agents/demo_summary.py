@@ -127,7 +127,8 @@ def serving(scene: Scene, settings: Settings, metrics_url: str) -> Text:
     if waiting is not None:
         text.append(f"\nWhile that watches, let customer {waiting.customer_id} come back\n", "bold")
         if scene.console_url:
-            text.append(f"{scene.console_url}#/customers/{quote(waiting.customer_id, safe='')}\n")
+            page = f"{scene.console_url}#/customers/{quote(waiting.customer_id, safe='')}"
+            text.append(f"# and look at {page}\n")
         order = shlex.quote(_order_of(waiting.customer_id, scene.last_ms + DAY_MS))
         text.append(f"echo {order} | {reach} send -\n")
     return text

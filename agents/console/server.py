@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import signal
 import sys
 import time
@@ -112,7 +113,7 @@ class Server:
         app = web.Application(middlewares=[self._answer])
         for operation in OPERATIONS:
             app.router.add_get(operation.path, self._run(operation))
-        app.router.add_get("/events", self._guarded(self._events))
+        app.router.add_get("/events", self._guarded(self._events), allow_head=False)
         app.router.add_get("/openapi.json", self._openapi)
         for name, kind, body in _static():
             app.router.add_get("/" if name == "index.html" else f"/{name}", _file(kind, body))
@@ -319,7 +320,7 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
             await site.start()
         except OSError as error:
             raise OperatorError(
-                f"cannot listen at {console.host}:{console.port}: {error.strerror or error}; "
+                f"cannot listen at {console.host}:{console.port}: {os.strerror(error.errno or 0)}; "
                 "set console.port to another, or 0"
             ) from None
         say(f"http://{_shown(console.host)}:{runner.addresses[0][1]}/")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import socket
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,8 +20,12 @@ from agents.client import partition_of
 from agents.cluster import LayoutError, create_missing
 from agents.connection import aiokafka_arguments
 from agents.console.feed import Feed, News
+from agents.console.server import run
 from agents.console.view import View
+from agents.errors import EXIT_BUG
+from agents.sections import ConsoleSettings
 from agents.settings import Settings, load
+from agents.worker_process import ConsoleProcess, WorkerEndedError
 from schemas.decisions import ChurnAlert
 from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES, MODELS, dead_letters_of
 from tests.console.feeding import Message, decoded, said, until, view_of
@@ -96,6 +103,89 @@ def test_what_is_there_is_read_first_and_what_comes_is_news(settings: Settings) 
     (alert,) = decoded([later], CHURN_ALERTS, ChurnAlert)
     assert [one.id for one in news[0].alerts] == [alert.id]
     assert news[0].customers == {alert.customer_id}
+
+
+@pytest.mark.kafka
+def test_what_an_epoch_took_back_is_not_read(settings: Settings) -> None:
+    create_missing(settings)
+    alerts = [message for message in said() if message.topic == CHURN_ALERTS][:2]
+    view, news = View(), list[News]()
+
+    async def run() -> None:
+        feed = Feed(settings, view, news.append)
+        partitions = await asyncio.to_thread(feed.partitions)
+        producer = AIOKafkaProducer(**aiokafka_arguments(settings), transactional_id=settings.topics.prefix)
+        await producer.start()
+        reading = asyncio.create_task(feed.run(partitions))
+        try:
+            for alert, kept in zip(alerts, (False, True), strict=True):
+                await producer.begin_transaction()
+                await send(producer, settings, [alert])
+                await (producer.commit_transaction() if kept else producer.abort_transaction())
+            await until(lambda: view.alerts, "the alert that was kept")
+            await asyncio.wait_for(feed.caught_up.wait(), 20.0)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            await producer.stop()
+
+    asyncio.run(run())
+    assert [alert.id for alert in view.alerts.values()] == [
+        alert.id for alert in decoded(alerts[1:], CHURN_ALERTS, ChurnAlert)
+    ]
+
+
+# The process
+
+
+@pytest.mark.broker
+def test_the_process_says_where_it_serves_and_leaves_in_order(settings: Settings, tmp_path: Path) -> None:
+    create_missing(settings)
+    taken = socket.socket()
+    with taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    chosen = msgspec.structs.replace(settings, console=ConsoleSettings(port=port))
+    with ConsoleProcess(chosen, tmp_path) as console:  # leaves with exit code 0, or this fails
+
+        def answers() -> bool:
+            try:
+                with urllib.request.urlopen(f"{console.url}readyz") as answer:
+                    return bool(answer.status == 200)
+            except (urllib.error.URLError, ConnectionError):
+                return False
+
+        def ended() -> bool:
+            try:
+                second.check()
+            except WorkerEndedError as error:
+                last_words.append(error.message)
+            return bool(last_words)
+
+        asyncio.run(until(answers, "the console", 30.0))
+        (tmp_path / "second").mkdir()
+        second, last_words = ConsoleProcess(chosen, tmp_path / "second"), list[str]()
+        second.start()
+        asyncio.run(until(ended, "the end of the second at the same port", 30.0))
+        second.kill()
+    assert last_words[0].startswith(
+        f"the console ended by itself, with exit code 1: cannot listen at 127.0.0.1:{port}: "
+        "Address already in use; set console.port to another, or 0 (whole log: "
+    )
+
+
+def test_a_bug_ends_the_process_with_70(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_self: Feed, _partitions: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Feed, "run", broken)
+    monkeypatch.setattr(Feed, "partitions", lambda _self: [])
+    chosen = msgspec.structs.replace(settings, console=ConsoleSettings(port=0))
+    said_where: list[str] = []
+    with pytest.raises(SystemExit) as left:
+        run(chosen, said_where.append)
+    assert left.value.code == EXIT_BUG
+    assert said_where[0].startswith("http://127.0.0.1:")
 
 
 @pytest.mark.broker

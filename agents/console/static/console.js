@@ -136,20 +136,26 @@ function hear(name, value) {
     return;
   }
   if (name === "customer") {
-    if (route.view === "customers" && route.id === value.customer_id && !main.contains(document.getSelection()?.anchorNode ?? null)) {
+    if (route.view === "customers" && route.id === value.customer_id && !selecting()) {
       redraw(() => customer.draw(main, value));
     }
     return;
   }
   say(value.health.caught_up ? "on" : "waiting", value.health.caught_up ? "live" : "catching up");
   if (route.view === "alerts") alerts.pulse(value);
-  if (route.view === "segments") overview.drawSegments(main, value.segments);
-  if (route.view === "pipeline") overview.drawPipeline(main, value.health);
+  if (route.view === "segments" && !selecting()) overview.drawSegments(main, value.segments);
+  if (route.view === "pipeline" && !selecting()) overview.drawPipeline(main, value.health);
   if (route.view === "model" && value.model_version !== model.version && Date.now() - model.asked > MODEL_MS) {
     model = { version: value.model_version, asked: Date.now() };
     const mine = turn;
     overview.model(main, () => mine === turn).catch(() => {});
   }
+}
+
+// What somebody is about to copy is not drawn anew under their hand.
+function selecting() {
+  const selection = document.getSelection();
+  return selection !== null && !selection.isCollapsed && main.contains(selection.anchorNode);
 }
 
 // Keeps the focus on the heading, where a redraw would lose it.
