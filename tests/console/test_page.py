@@ -25,6 +25,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from rich.console import Console
 
 from agents import client, commands_demo, demo, demo_ends
+from agents.cluster import create_missing
+from agents.sections import ConsoleSettings, TopicSettings
 from agents.settings import Settings, load
 from agents.worker_process import ConsoleProcess
 from samples.cdnow import messages
@@ -321,19 +323,48 @@ def test_every_view_is_accessible_and_fits(browser: Browser, running: Demo, widt
     for view in (*VIEWS, customer.removeprefix("#/"), "customers/nobody%20at%20all"):
         page.goto(f"{running.url}#/{view}")
         name = view.partition("/")[0] + ("-none" if "nobody" in view else "") or "alerts"
-        expect(page.locator("h1")).to_be_visible()
-        expect(page.locator("#live")).to_have_text("live")
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-        report: dict[str, Any] = page.evaluate("axe.run()")
-        wrong = [
-            (found["id"], found["impact"], [node["html"] for node in found["nodes"]][:3])
-            for found in report["violations"]
-        ]
-        assert wrong == [], name
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-        page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+        look_at(page, name, width, scheme)
     page.context.close()
     assert [trouble for trouble in troubles if "404" not in trouble] == []
+
+
+def look_at(page: Page, name: str, width: int, scheme: str) -> None:
+    """Check what is shown and keep a picture of it."""
+    expect(page.locator("h1")).to_be_visible()
+    expect(page.locator("#live")).to_have_text("live")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    report: dict[str, Any] = page.evaluate("axe.run()")
+    wrong = [
+        (found["id"], found["impact"], [node["html"] for node in found["nodes"]][:3])
+        for found in report["violations"]
+    ]
+    assert wrong == [], name
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+    page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+
+
+def test_before_anything_was_said_every_view_says_so(browser: Browser, running: Demo, tmp_path: Path) -> None:
+    settings = Settings(
+        kafka=running.settings.kafka,
+        topics=TopicSettings(prefix="empty."),
+        console=ConsoleSettings(port=demo._free_port()),
+    )
+    create_missing(settings)
+    page, troubles = open_page(browser, 360)
+    with ConsoleProcess(settings, tmp_path) as console:
+        until(lambda: _answers(page, console.url), "the console")
+        SHOTS.mkdir(exist_ok=True)
+        for view, words in (
+            ("", "No alert yet."),
+            ("segments", "Nobody has moved yet."),
+            ("model", "Nothing was learned yet"),
+            ("pipeline", "caught up"),
+        ):
+            page.goto(f"{console.url}#/{view}")
+            expect(page.locator("main")).to_contain_text(words)
+            look_at(page, f"empty-{view or 'alerts'}", 360, "light")
+    page.context.close()
+    assert [trouble for trouble in troubles if "ERR_CONNECTION" not in trouble] == []
 
 
 # A console with a token, which goes away and comes back
@@ -342,12 +373,10 @@ def test_every_view_is_accessible_and_fits(browser: Browser, running: Demo, widt
 def test_a_console_asks_for_its_token_and_a_page_finds_back_to_it(
     browser: Browser, running: Demo, tmp_path: Path
 ) -> None:
-    own = running.settings.console
-    port = demo._free_port()
     settings = Settings(
         kafka=running.settings.kafka,
         topics=running.settings.topics,
-        console=type(own)(port=port, token=TOKEN),
+        console=ConsoleSettings(port=demo._free_port(), token=TOKEN),
     )
     page, _ = open_page(browser, 360)
     with ConsoleProcess(settings, tmp_path) as console:

@@ -14,6 +14,7 @@ const filters = { open: "true", sort: "newest", state: "", band: "", rfm: "", q:
 let shown = [];
 let currency = "";
 let parts = null;
+let latest = null;
 
 export async function show(main, still) {
   const told = await ask("alerts", asked());
@@ -39,6 +40,7 @@ export async function show(main, still) {
     parts.note,
     parts.list,
   );
+  if (latest) pulse(latest);
   fill(told.matching);
 }
 
@@ -47,6 +49,7 @@ export function leave() {
 }
 
 export function pulse(now) {
+  latest = now;
   if (!parts) return;
   parts.risk.textContent = money(now.money_at_risk, currency);
   parts.open.textContent = count(now.open_alerts);

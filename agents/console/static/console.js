@@ -142,7 +142,7 @@ function hear(name, value) {
     return;
   }
   say(value.health.caught_up ? "on" : "waiting", value.health.caught_up ? "live" : "catching up");
-  if (route.view === "alerts") alerts.pulse(value);
+  alerts.pulse(value);
   if (route.view === "segments" && !selecting()) overview.drawSegments(main, value.segments);
   if (route.view === "pipeline" && !selecting()) overview.drawPipeline(main, value.health);
   if (route.view === "model" && value.model_version !== model.version && Date.now() - model.asked > MODEL_MS) {
