@@ -127,6 +127,11 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     crosses_at
         When the risk will reach `alert_threshold` if the customer stays silent.
+    historic_value
+        Revenue so far, net of refunds and cancellations.
+    predicted_value
+        Expected margin within `value_horizon_days` (customer lifetime value); `value_at_risk` is the risk
+        times it.
     explained_by
         The model that reasons, outlook and possibilities were computed with: the score's own where it is
         still known, else the newest; null when there is none.
@@ -148,6 +153,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     time_since_last_order_days: float
     historic_value: float
     predicted_value: float
+    value_horizon_days: float
     value_at_risk: float
     currency: str
     model_version: str

@@ -101,7 +101,12 @@ class Server:
     def __init__(self, settings: Settings, view: View, feed: Feed, hub: Hub) -> None:
         console = settings.console
         token = token_of(console)
-        shop = telling.Shop(settings.alerts.raise_at, settings.alerts.lookahead_days, console.currency)
+        shop = telling.Shop(
+            raise_at=settings.alerts.raise_at,
+            lookahead_days=settings.alerts.lookahead_days,
+            value_days=settings.value.horizon_days,
+            currency=console.currency,
+        )
         self._known = Known(view, feed, shop)
         self._hub = hub
         self._access = Access(token)

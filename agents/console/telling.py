@@ -47,12 +47,15 @@ class Shop(NamedTuple):
         The risk at which an alert is raised.
     lookahead_days
         How far the outlook goes.
+    value_days
+        How far the predicted value reaches.
     currency
         Written before amounts.
     """
 
     raise_at: float = 0.8
     lookahead_days: float = 90.0
+    value_days: float = 365.0
     currency: str = ""
 
 
@@ -233,6 +236,7 @@ def customer(view: View, customer_id: str, shop: Shop) -> answers.Customer | Non
         time_since_last_order_days=score.time_since_last_order_days,
         historic_value=score.historic_value,
         predicted_value=score.predicted_value,
+        value_horizon_days=shop.value_days,
         value_at_risk=score.value_at_risk,
         currency=shop.currency,
         model_version=score.model_version,

@@ -34,7 +34,7 @@ export function draw(main, told) {
       "dl",
       { class: "tiles" },
       tile("At risk", money(told.value_at_risk, told.currency), "risk × predicted value"),
-      tile("Predicted value", money(told.predicted_value, told.currency), "expected margin, if nothing is lost"),
+      tile("Predicted value", money(told.predicted_value, told.currency), `expected margin within ${told.value_horizon_days} days`),
       tile("Spent so far", money(told.historic_value, told.currency), `${count(told.orders)} ${told.orders === 1 ? "order" : "orders"}`),
       tile("Silent for", days(told.time_since_last_order_days), "since the last order"),
     ),
