@@ -7,18 +7,14 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import re
 import shutil
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -32,28 +28,24 @@ from agents.worker_process import ConsoleProcess
 from samples.cdnow import messages
 from schemas.topics import CHURN_ALERTS
 from streams.config import DAY_MS
+from tests.console.browsing import (
+    AXE,
+    PATIENCE_SECONDS,
+    SHOTS,
+    STRANGE,
+    TOKEN,
+    VIEWS,
+    Demo,
+    answers,
+    choose,
+    look_at,
+    open_page,
+    order,
+    send,
+    until,
+)
 
 pytestmark = pytest.mark.browser
-
-FOLDER = Path(__file__).parent
-SHOTS = FOLDER / "screenshots"
-AXE = FOLDER / "page" / "node_modules" / "axe-core" / "axe.min.js"
-PATIENCE_SECONDS = 90.0
-STRANGE = "<img src=x onerror=alert(1)>&amp;" + "verylong" * 11  # printable, and as long as an id may be
-TOKEN = "a token of sixteen characters and more"
-VIEWS = ("", "segments", "model", "pipeline")
-
-
-class Demo(NamedTuple):
-    url: str
-    settings: Settings
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:g} s"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -100,26 +92,14 @@ def running() -> Iterator[Demo]:
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        pytest.fail("the browser tests need Chromium: apt-get install chromium", pytrace=False)
+        pytest.exit("the browser tests need Chromium: apt-get install chromium", returncode=1)
     if not AXE.exists():
-        pytest.fail("the browser tests need axe-core: cd tests/console/page && npm ci", pytrace=False)
+        pytest.exit("the browser tests need axe-core: cd tests/console/page && npm ci", returncode=1)
     with sync_playwright() as playwright:
         # The sandbox needs rights that a container's root does not have; the only pages opened are ours.
         started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield started
         started.close()
-
-
-def open_page(browser: Browser, width: int = 1440, scheme: str = "light") -> tuple[Page, list[str]]:
-    context = browser.new_context(
-        viewport={"width": width, "height": 900},
-        color_scheme=scheme,  # type: ignore[arg-type]
-    )
-    page, troubles = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    page.on("dialog", lambda dialog: troubles.append(dialog.message))
-    return page, troubles
 
 
 @pytest.fixture
@@ -131,36 +111,6 @@ def page(browser: Browser, running: Demo) -> Iterator[Page]:
     yield page
     page.context.close()
     assert troubles == []
-
-
-_numbers = itertools.count()
-
-
-def order(customer: str, day: str) -> bytes:
-    number = next(_numbers)
-    message = {
-        "type": "track",
-        "event": "Order Completed",
-        "messageId": f"b-{number}",
-        "userId": customer,
-        "timestamp": f"{day}T12:00:00Z",
-        "properties": {"order_id": f"b-{number}", "revenue": 20.0},
-    }
-    return json.dumps(message).encode()
-
-
-def send(settings: Settings, lines: list[bytes]) -> None:
-    """Send from a thread: playwright has an event loop of its own in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(client.send, settings, lines).result()
-
-
-def choose(page: Page, label: str, value: str) -> None:
-    """Choose in a filter, and wait for the server's answer."""
-    with page.expect_response("**/alerts?*") as answered:
-        page.get_by_label(label, exact=True).select_option(value)
-    count = min(200, answered.value.json()["matching"])
-    expect(page.locator(".alerts li")).to_have_count(count)
 
 
 # A newcomer's path
@@ -328,21 +278,6 @@ def test_every_view_is_accessible_and_fits(browser: Browser, running: Demo, widt
     assert [trouble for trouble in troubles if "404" not in trouble] == []
 
 
-def look_at(page: Page, name: str, width: int, scheme: str) -> None:
-    """Check what is shown and keep a picture of it."""
-    expect(page.locator("h1")).to_be_visible()
-    expect(page.locator("#live")).to_have_text("live")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    report: dict[str, Any] = page.evaluate("axe.run()")
-    wrong = [
-        (found["id"], found["impact"], [node["html"] for node in found["nodes"]][:3])
-        for found in report["violations"]
-    ]
-    assert wrong == [], name
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-    page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
-
-
 def test_before_anything_was_said_every_view_says_so(browser: Browser, running: Demo, tmp_path: Path) -> None:
     settings = Settings(
         kafka=running.settings.kafka,
@@ -352,7 +287,7 @@ def test_before_anything_was_said_every_view_says_so(browser: Browser, running: 
     create_missing(settings)
     page, troubles = open_page(browser, 360)
     with ConsoleProcess(settings, tmp_path) as console:
-        until(lambda: _answers(page, console.url), "the console")
+        until(lambda: answers(page, console.url), "the console")
         SHOTS.mkdir(exist_ok=True)
         for view, words in (
             ("", "No alert yet."),
@@ -380,7 +315,7 @@ def test_a_console_asks_for_its_token_and_a_page_finds_back_to_it(
     )
     page, _ = open_page(browser, 360)
     with ConsoleProcess(settings, tmp_path) as console:
-        until(lambda: _answers(page, console.url), "the console")
+        until(lambda: answers(page, console.url), "the console")
         page.goto(console.url)
         expect(page.get_by_role("heading", level=1)).to_have_text("This console needs a token")
         SHOTS.mkdir(exist_ok=True)
@@ -398,12 +333,3 @@ def test_a_console_asks_for_its_token_and_a_page_finds_back_to_it(
         expect(page.locator("#live")).to_have_text("live", timeout=20_000)
         assert page.locator(".alerts li").count() > 0
     page.context.close()
-
-
-def _answers(page: Page, url: str) -> bool:
-    from playwright.sync_api import Error
-
-    try:
-        return page.request.get(url + "readyz").status == 200
-    except Error:
-        return False

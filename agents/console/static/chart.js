@@ -38,11 +38,8 @@ function lines(label, width, { series, low, high, marks = [], ticks = [], pins =
   for (const [x, words, anchor] of ticks) {
     drawn.append(svg("text", { x: across(x), y: HEIGHT - 8, "text-anchor": anchor ?? "middle" }, words));
   }
-  for (const { y, words } of marks) {
-    drawn.append(
-      svg("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: up(y), y2: up(y) }),
-      svg("text", { class: "mark", x: LEFT + 4, y: up(y) - 5 }, words),
-    );
+  for (const { y } of marks) {
+    drawn.append(svg("line", { class: "mark", x1: LEFT, x2: width - RIGHT, y1: up(y), y2: up(y) }));
   }
   for (const { points, kind } of series) {
     const line = points.map(([x, y]) => `${across(x).toFixed(1)},${up(y).toFixed(1)}`).join(" ");
@@ -50,6 +47,9 @@ function lines(label, width, { series, low, high, marks = [], ticks = [], pins =
     if (points.length === 1) {
       drawn.append(svg("circle", { class: `spot ${kind}`, cx: across(points[0][0]), cy: up(points[0][1]), r: 3 }));
     }
+  }
+  for (const { y, words } of marks) {
+    drawn.append(svg("text", { class: "mark", x: LEFT + 4, y: up(y) - 5 }, words)); // above the lines
   }
   for (const { x, y } of pins) {
     drawn.append(svg("circle", { class: "pin", cx: across(x), cy: up(y), r: 5 }));
