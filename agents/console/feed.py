@@ -35,7 +35,11 @@ TAILS = {CHURN_ALERTS: 50_000, SEGMENT_CHANGES: 50_000, MODELS: 2_048} | dict.fr
 _AT_ONCE = 500  # some milliseconds of work, so that requests do not wait for longer
 _WAIT_MS = 100
 _RATE_SECONDS = 30.0
-_FETCHING = {"max_partition_fetch_bytes": 4 * 1024 * 1024, "fetch_max_wait_ms": _WAIT_MS}
+_FETCHING = {
+    "max_partition_fetch_bytes": 4 * 1024 * 1024,
+    "fetch_max_wait_ms": _WAIT_MS,
+    "retry_backoff_ms": 1_000,  # the client says each time that a broker is away
+}
 
 
 class News(NamedTuple):
