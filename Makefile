@@ -16,10 +16,10 @@ PYTHON ?=
 # Passed on to the program behind a target: make demo ARGS="--help"
 ARGS ?=
 
-.PHONY: help setup compiled demo test test-compiled test-kafka test-tools check audit lock format bench clean
+.PHONY: help setup compiled demo test test-compiled test-browser test-kafka test-tools check audit lock format bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## make .venv with everything locked in requirements.lock
 	@:
@@ -61,11 +61,16 @@ demo: setup ## run the whole thing on this machine, no Docker needed (ARGS="--he
 	@$(BIN)/holdfast demo $(ARGS)
 
 test: setup ## run the tests and the examples in docstrings (ARGS="-k name")
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka and not compiled and not tools" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka and not compiled and not tools and not browser" $(ARGS)
 
 # The tests of the core once more, on the compiled modules; and that both say the same to the last byte.
 test-compiled: compiled ## run the tests of the core on the compiled hot path
 	@$(BIN)/pytest -q -n 2 --dist worksteal -o pythonpath="build/compiled ." tests/streams tests/compiled $(ARGS)
+
+# What it needs from npm is the accessibility checker. Screenshots stay in tests/console/screenshots.
+test-browser: setup ## run the console's tests in a browser (needs Chromium and npm)
+	@cd tests/console/page && npm ci --silent --no-audit --no-fund
+	@$(BIN)/pytest -q -m browser tests/console $(ARGS)
 
 # One suite, two brokers: the tests that `make test` runs on the embedded broker, and those that only Kafka can pass.
 test-kafka: setup ## run the broker tests on Apache Kafka (needs Java 17, Maven and kcat; HOLDFAST_TEST_BROKER=host:port uses yours)

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from agents.command_line import CommandLine, Invocation, examples
+from agents.commands_console import console
 from agents.commands_demo import demo
 from agents.commands_forget import forget
 from agents.commands_kafka import broker, send, topics, watch
@@ -21,6 +22,8 @@ from agents.commands_samples import sample
 from agents.commands_worker import worker
 from agents.errors import OperatorError
 
+_SECRETS = ("security.password", "console.token")
+
 
 def _assignments(
     _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
@@ -29,10 +32,11 @@ def _assignments(
     for value, (key, equals, _) in zip(values, pairs, strict=True):
         if not equals:
             raise click.BadParameter(f"{value!r} is not KEY=VALUE")
-        if key.strip() == "security.password":
+        secret = key.strip()
+        if secret in _SECRETS:
             raise click.BadParameter(
-                "a password on the command line is seen by every user of the machine; "
-                "HOLDFAST_SECURITY__PASSWORD or security.password_file keeps it"
+                f"a {secret.partition('.')[2]} on the command line is seen by every user of the machine; "
+                f"HOLDFAST_{secret.upper().replace('.', '__')} or {secret}_file keeps it"
             )
     return {key.strip(): value for key, _, value in pairs}
 
@@ -83,5 +87,5 @@ def settings(invocation: Invocation) -> None:
     click.echo(settings_toml(invocation.settings()), nl=False)
 
 
-for command in (worker, broker, topics, send, watch, forget, sample, replay, rekey, demo):
+for command in (worker, console, broker, topics, send, watch, forget, sample, replay, rekey, demo):
     main.add_command(command)

@@ -13,9 +13,13 @@ from agents.commands_kafka import leave_on_sigterm
 if TYPE_CHECKING:
     from agents.settings import Settings
 
-CHOSEN: dict[str, object] = {"reviews.horizon_days": 84.0, "worker.epoch_seconds": 0.2}
+CHOSEN: dict[str, object] = {
+    "reviews.horizon_days": 84.0,
+    "worker.epoch_seconds": 0.2,
+    "console.currency": "$",
+}
 """What the demo sets where --set does not: the horizon that CDNOW is known for, whose customers order
-every few months, and short epochs, because a second of the demo is two weeks of the shop."""
+every few months, short epochs, because a second of the demo is two weeks of the shop, and its currency."""
 
 
 @click.command(epilog=examples("holdfast demo", "holdfast demo --serve", "holdfast demo --plain > demo.log"))
@@ -27,7 +31,11 @@ every few months, and short epochs, because a second of the demo is two weeks of
     help="The 2,357 customers of the published 1/10 sample, or all 23,570.",
 )
 @click.option("--plain", is_flag=True, help="A line every few seconds; so it is where nobody looks on.")
-@click.option("--serve", is_flag=True, help="Keep broker and worker running at the end, until Ctrl-C.")
+@click.option(
+    "--serve/--no-serve",
+    default=None,
+    help="Keep console, broker and worker running at the end, until Ctrl-C; so it is on a terminal.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=1.0),
@@ -38,12 +46,12 @@ every few months, and short epochs, because a second of the demo is two weeks of
 )
 @click.pass_obj
 def demo(
-    invocation: Invocation, sample: Literal["tenth", "all"], plain: bool, serve: bool, timeout: float
+    invocation: Invocation, sample: Literal["tenth", "all"], plain: bool, serve: bool | None, timeout: float
 ) -> None:
-    """See it work: a real shop's orders, a broker, a worker.
+    """See it work: a real shop's orders, a broker, a worker, and the console's page.
 
-    Orders of CDNOW, 1997 to 1998, go through an in-memory broker and a worker, both on free ports, while
-    the model learns and alerts come and go; nothing is left behind. Settings given with --set apply.
+    Orders of CDNOW, 1997 to 1998, go through an in-memory broker and a worker, on free ports, while the
+    model learns and alerts come and go; nothing is left behind. Settings given with --set apply.
     """
     leave_on_sigterm()
     from rich.console import Console
@@ -56,5 +64,6 @@ def demo(
         return invocation.settings({**chosen, **overrides})
 
     console = Console(highlight=False)
-    options = Options(plain or not console.is_terminal, serve, timeout)
+    stays = console.is_terminal and not plain if serve is None else serve
+    options = Options(plain or not console.is_terminal, stays, timeout)
     run(configure, lambda: messages(sample), console, options)

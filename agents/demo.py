@@ -1,9 +1,9 @@
 """The demo: a real shop's orders through a real broker and a real worker, on one machine, in about a minute.
 
-It is the whole of Holdfast and nothing else: a broker in memory, a worker as it would run in production,
-orders sent in event-time order (`demo_ends`), and a reader of the output topics who knows no more than any
-consumer could. It ends by itself when all that was sent has been decided about and all that was said has
-been read, which the worker's own counters tell.
+It is the whole of Holdfast and nothing else: a broker in memory, a worker and a console as they would run in
+production, orders sent in event-time order (`demo_ends`), and a reader of the output topics who knows no
+more than any consumer could. It is over when all that was sent has been decided about and all that was said
+has been read, which the worker's own counters tell. Where nobody looks on it ends then by itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from agents.errors import OperatorError
 from agents.live_view import Scene, Show, live, plain_lines
 from agents.settings import Settings
 from agents.tally import Tally
-from agents.worker_process import Counters, WorkerEndedError, WorkerProcess
+from agents.worker_process import ConsoleProcess, Counters, WorkerEndedError, WorkerProcess
 from schemas.topics import CHURN_ALERTS, EXAMPLES, SEGMENT_CHANGES
 from streams.config import SECOND_MS
 
@@ -37,6 +37,9 @@ _RATE_SECONDS = 5.0
 
 INSISTED: dict[str, object] = {
     "web.host": "127.0.0.1",
+    "console.host": "127.0.0.1",
+    "console.token": "",
+    "console.token_file": "",
     "worker.agents": ("customers", "learner"),
 }
 """Settings that the demo cannot do without, besides those for its broker."""
@@ -86,9 +89,11 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(_folder())
         broker = stack.enter_context(EmbeddedBroker())
-        settings = configure(broker.settings_overrides() | INSISTED | {"web.port": _free_port()})
+        ports = {"web.port": _free_port(), "console.port": _free_port()}
+        settings = configure(broker.settings_overrides() | INSISTED | ports)
         create_missing(settings)
         worker = stack.enter_context(WorkerProcess(settings, folder))
+        page = stack.enter_context(ConsoleProcess(settings, folder))
         feed = Feed.of(messages())
         reader = Reader(settings)
         stack.callback(reader.stop)
@@ -96,7 +101,7 @@ def run(
         stack.callback(sender.stop)
         reader.start()
         with (plain_lines if options.plain else live)(console) as show:
-            stage = _Stage(settings, feed, broker, worker, sender, reader, show, began)
+            stage = _Stage(settings, feed, broker, worker, page, sender, reader, show, began)
             stage.play(deadline)
         scene = stage.scene()
         console.print(summary(scene))
@@ -104,8 +109,8 @@ def run(
             sender.stop()
             reader.stop()
             console.print(serving(scene, settings, worker.metrics_url), soft_wrap=True)
-            _wait(worker, broker)
-        console.print("Stopping worker and broker.")
+            _wait(worker, page, broker)
+        console.print("Stopping console, worker and broker.")
     return scene.tally
 
 
@@ -118,6 +123,7 @@ class _Stage:
         feed: Feed,
         broker: EmbeddedBroker,
         worker: WorkerProcess,
+        page: ConsoleProcess,
         sender: Sender,
         reader: Reader,
         show: Show,
@@ -127,6 +133,7 @@ class _Stage:
         self._feed = feed
         self._broker = broker
         self._worker = worker
+        self._page = page
         self._sender = sender
         self._reader = reader
         self._show = show
@@ -155,6 +162,7 @@ class _Stage:
         if not self._broker.running:
             raise _broker_ended(self._broker)
         self._worker.check()
+        self._page.check()
         counters = self._worker.counters()
         if counters is not None:
             self._counters = counters
@@ -209,6 +217,7 @@ class _Stage:
             seconds=time.monotonic() - self._began,
             ready=counters.recovered >= self._settings.topics.partitions,
             over=self._over,
+            console_url=self._page.url,
         )
 
     def _reached_ms(self) -> int:
@@ -220,11 +229,12 @@ class _Stage:
         return min(max(watermark_ms + lateness_ms, times_ms[0]), times_ms[-1])
 
 
-def _wait(worker: WorkerProcess, broker: EmbeddedBroker) -> None:
+def _wait(worker: WorkerProcess, page: ConsoleProcess, broker: EmbeddedBroker) -> None:
     """Keep everything running until somebody stops it."""
     try:
         while not broker.wait(0.5):
             worker.check()
+            page.check()
     except KeyboardInterrupt:
         return
     raise _broker_ended(broker)

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 from rich.text import Text
@@ -41,7 +42,7 @@ def summary(scene: Scene) -> Text:
         text,
         "What next",
         [
-            f"{own} demo --serve   broker and worker stay up to try things",
+            f"{own} demo --serve   everything stays up to try things",
             f"{own} replay --help  the same machines over a file, no Kafka",
             "README.md: how to run it on your own topics",
         ],
@@ -117,12 +118,17 @@ def serving(scene: Scene, settings: Settings, metrics_url: str) -> Text:
     if settings.topics.prefix:
         reach += f" --set topics.prefix={settings.topics.prefix}"
     text = Text("\nStill running, until Ctrl-C\n", "bold")
+    if scene.console_url:
+        text.append(f"console  {scene.console_url}\n")
     text.append(f"broker   {settings.kafka.bootstrap}\nmetrics  {metrics_url}\n")
     text.append("\nIn another terminal\n", "bold")
     text.append(f"{reach} watch churn-alerts --from-beginning --count 5\n{reach} topics\n{reach} watch\n")
     waiting = scene.tally.newest_open()
     if waiting is not None:
         text.append(f"\nWhile that watches, let customer {waiting.customer_id} come back\n", "bold")
+        if scene.console_url:
+            page = f"{scene.console_url}#/customers/{quote(waiting.customer_id, safe='')}"
+            text.append(f"# and look at {page}\n")
         order = shlex.quote(_order_of(waiting.customer_id, scene.last_ms + DAY_MS))
         text.append(f"echo {order} | {reach} send -\n")
     return text

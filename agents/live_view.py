@@ -34,7 +34,7 @@ _WIDEST = 120
 _WIDE = 104
 _MOST_FLOWS = 5
 _FEWEST_ALERTS = 2
-_ROWS_BESIDE_ALERTS = 16  # everything but the alerts where moves have no room: headings, counts, segments
+_ROWS_BESIDE_ALERTS = 17  # everything but the alerts where moves have no room: headings, counts, segments
 _NONE_STANDS_OUT = "no single reason stands out"
 _STATE_STYLE = {"raised": "magenta", "escalated": "bold red", "resolved": "green"}
 _BEST_FIRST = tuple(reversed(RFM_NAMES))
@@ -57,6 +57,8 @@ class Scene(NamedTuple):
         Whether the worker has joined its group.
     over
         Whether everything has been decided and read.
+    console_url
+        Where the console is served; empty when it is not.
     """
 
     tally: Tally
@@ -74,6 +76,7 @@ class Scene(NamedTuple):
     seconds: float
     ready: bool
     over: bool
+    console_url: str = ""
 
 
 Show = Callable[[Scene], None]
@@ -120,10 +123,14 @@ def plain_lines(console: Console) -> Iterator[Show]:
         Takes a scene; may be called as often as there is something to show.
     """
     said_at = time.monotonic()
+    told = False
     console.print("Starting a broker and a worker; the worker joins its consumer group first.")
 
     def show(scene: Scene) -> None:
-        nonlocal said_at
+        nonlocal said_at, told
+        if scene.console_url and not told:
+            told = True
+            console.print(f"Console: {scene.console_url}", soft_wrap=True)
         if scene.ready and (scene.over or time.monotonic() - said_at >= LINE_SECONDS):
             said_at = time.monotonic()
             console.print(plain_line(scene), soft_wrap=True)
@@ -234,6 +241,8 @@ def _counts(scene: Scene) -> Table:
     )
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim")
+    if scene.console_url:
+        table.add_row("console", Text(scene.console_url, "bold underline"))
     table.add_row(
         "orders",
         f"{scene.processed:,} processed of {scene.sent:,} sent, {scene.processed_per_second:,.0f}/s",

@@ -282,6 +282,65 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")] = 6066
 
 
+class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The console: the page and the customer API.
+
+    Examples
+    --------
+    >>> ConsoleSettings(token="swordfish and chips")
+    ConsoleSettings(host='127.0.0.1', port=6067, token=***)
+    >>> ConsoleSettings(token="swordfish").problems()
+    ['console: token must have 16 characters or more']
+    """
+
+    host: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            extra={"rule": "a host name or an address"},
+            description="Address to listen on; one that others can reach needs a token.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")] = 6067
+    token: Annotated[
+        str,
+        Meta(
+            extra=SECRET,
+            description="What a client must show as its bearer token, best from the environment.",
+        ),
+    ] = ""
+    token_file: Annotated[str, Meta(description="A file that holds the token instead.")] = ""
+    currency: Annotated[str, Meta(max_length=8, description="Written before amounts, such as $.")] = ""
+    requests_per_second: Annotated[
+        float,
+        Meta(
+            gt=0.0,
+            le=1e6,
+            description="What one client address may ask for in the long run; bursts are ten times that.",
+        ),
+    ] = 20.0
+    max_customers: Annotated[
+        int, Meta(ge=1, description="Customers whose latest score is kept, about 2 KB each.")
+    ] = 100_000
+    max_moments: Annotated[
+        int,
+        Meta(ge=1, description="Moments kept in all histories together, about 200 bytes each."),
+    ] = 400_000
+
+    def __repr__(self) -> str:
+        shown = "***" if self.token else "''"
+        return f"ConsoleSettings(host={self.host!r}, port={self.port!r}, token={shown})"
+
+    def problems(self) -> list[str]:
+        """Say what contradicts itself, one line each."""
+        found = []
+        if self.token and self.token_file:
+            found.append("console: token and token_file are both set; one of them is enough")
+        if self.token and len(self.token) < 16:
+            found.append("console: token must have 16 characters or more")
+        return found
+
+
 class DeadLetterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Messages that break the contract."""
 

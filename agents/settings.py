@@ -19,6 +19,7 @@ import msgspec
 
 from agents.errors import OperatorError
 from agents.sections import (
+    ConsoleSettings,
     DeadLetterSettings,
     KafkaSettings,
     SecuritySettings,
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: SourceConfig = SourceConfig()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
+    console: ConsoleSettings = ConsoleSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     time: TimeConfig = TimeConfig()
     reviews: ReviewConfig = ReviewConfig()
@@ -123,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         >>> Settings(topics=TopicSettings(orders="models")).problems()
         ['topics: orders and models are both named models']
         """
-        found = self.streams.problems() + self.security.problems()
+        found = self.streams.problems() + self.security.problems() + self.console.problems()
         kafka = self.kafka
         if kafka.request_timeout_seconds < kafka.session_timeout_seconds:
             found.append("kafka: request_timeout_seconds must not be less than session_timeout_seconds")
@@ -286,7 +288,7 @@ def settings_toml(settings: Settings, *, secrets: bool = False) -> str:
 
     Examples
     --------
-    >>> print(settings_toml(Settings()).partition("[web]")[2].partition("# Messages")[0].strip())
+    >>> print(settings_toml(Settings()).partition("[web]")[2].partition("# The console")[0].strip())
     # Address to listen on; there is no authentication.
     host = "127.0.0.1"
     # Port to listen on; 0 takes a free one. (a whole number at least 0 and at most 65535)

@@ -1,4 +1,4 @@
-"""A worker as a child process, watched from outside: its end, its log, its metrics.
+"""A worker, or a console, as a child process, watched from outside: its end, its log, its metrics.
 
 The child gets its settings as a file in a folder of its own and none from the environment, so it runs
 with exactly the settings that its parent has. It leads a session of its own, so that Ctrl-C reaches the
@@ -36,7 +36,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 class WorkerEndedError(OperatorError):
-    """The worker is gone, or did not go when it should."""
+    """The process is gone, or did not go when it should."""
 
 
 class Counters(NamedTuple):
@@ -107,23 +107,24 @@ def counters_of(exposition: str, examples: str = EXAMPLES) -> Counters:
     return Counters(processed, said, learned, learned + repeated + refused, recovered, watermark_ms)
 
 
-class WorkerProcess:
-    """A worker; a context manager that starts it and ends it.
+class ChildProcess:
+    """One command of this program that runs until it is stopped; a context manager that starts and ends it.
 
     Start it from the main thread: its end is tied to the thread that started it.
 
     Parameters
     ----------
+    command
+        Such as `worker`.
     settings
-        All of them; `web.host` and `web.port` say where it will serve its metrics.
+        All of them.
     folder
         Where it works and logs; it must be there.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self.log = folder / "worker.log"
-        self.metrics_url = f"http://{settings.web.host}:{settings.web.port}/metrics"
-        self._examples = settings.topic(EXAMPLES)
+    def __init__(self, command: str, settings: Settings, folder: Path) -> None:
+        self.log = folder / f"{command}.log"
+        self._command = command
         self._settings = settings
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -142,7 +143,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start the process; it takes some seconds until it has joined its group."""
-        file = self._folder / "holdfast.toml"
+        file = self._folder / f"{self._command}.toml"
         _write_for_us_alone(file, settings_toml(self._settings, secrets=True))
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
         paths = [str(_ROOT), surroundings.get("PYTHONPATH", "")]
@@ -153,7 +154,7 @@ class WorkerProcess:
         }
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "agents", "--config", str(file), "worker"],
+                [sys.executable, "-m", "agents", "--config", str(file), self._command],
                 cwd=self._folder,
                 env=surroundings,
                 stdin=subprocess.DEVNULL,
@@ -167,11 +168,11 @@ class WorkerProcess:
     def pid(self) -> int:
         """The number of the process."""
         if self._process is None:
-            raise RuntimeError("this worker has not been started")
+            raise RuntimeError(f"this {self._command} has not been started")
         return self._process.pid
 
     def check(self) -> None:
-        """Do nothing while the worker runs.
+        """Do nothing while the process runs.
 
         Raises
         ------
@@ -180,21 +181,12 @@ class WorkerProcess:
         """
         if self._process is not None and self._process.poll() is not None:
             raise WorkerEndedError(
-                f"the worker ended by itself, {_way_out(self._process.returncode)}: "
+                f"the {self._command} ended by itself, {_way_out(self._process.returncode)}: "
                 f"{self.last_words()} (whole log: {self.log})"
             )
 
-    def counters(self) -> Counters | None:
-        """Ask the worker for its counters; None when it does not answer, as before it is up."""
-        try:
-            with urllib.request.urlopen(self.metrics_url, timeout=_ANSWER_SECONDS) as answer:
-                exposition = answer.read().decode()
-        except (urllib.error.URLError, OSError, http.client.HTTPException):
-            return None
-        return counters_of(exposition, self._examples)
-
     def stop(self) -> None:
-        """Let the worker seal its work and leave; a second call does nothing.
+        """Let the process finish its work and leave; a second call does nothing.
 
         Raises
         ------
@@ -211,16 +203,16 @@ class WorkerProcess:
             process.kill()
             process.wait()
             raise WorkerEndedError(
-                f"the worker did not leave within {STOP_SECONDS:g} s (whole log: {self.log})"
+                f"the {self._command} did not leave within {STOP_SECONDS:g} s (whole log: {self.log})"
             ) from None
         if process.returncode:
             raise WorkerEndedError(
-                f"the worker did not leave in order, {_way_out(process.returncode)}: "
+                f"the {self._command} did not leave in order, {_way_out(process.returncode)}: "
                 f"{self.last_words()} (whole log: {self.log})"
             )
 
     def kill(self) -> None:
-        """End the worker at once: something else went wrong, and nobody needs what it has."""
+        """End the process at once: something else went wrong, and nobody needs what it has."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -229,6 +221,48 @@ class WorkerProcess:
     def last_words(self) -> str:
         """Give the line of the log that says most: the last error in it, else its last line."""
         return last_words(self.log.read_text(encoding="utf-8", errors="replace"))
+
+
+class WorkerProcess(ChildProcess):
+    """A worker, which can be asked for its counters.
+
+    Parameters
+    ----------
+    settings
+        All of them; `web.host` and `web.port` say where it will serve its metrics.
+    folder
+        Where it works and logs; it must be there.
+    """
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        super().__init__("worker", settings, folder)
+        self.metrics_url = f"http://{settings.web.host}:{settings.web.port}/metrics"
+        self._examples = settings.topic(EXAMPLES)
+
+    def counters(self) -> Counters | None:
+        """Ask the worker for its counters; None when it does not answer, as before it is up."""
+        try:
+            with urllib.request.urlopen(self.metrics_url, timeout=_ANSWER_SECONDS) as answer:
+                exposition = answer.read().decode()
+        except (urllib.error.URLError, OSError, http.client.HTTPException):
+            return None
+        return counters_of(exposition, self._examples)
+
+
+class ConsoleProcess(ChildProcess):
+    """A console.
+
+    Parameters
+    ----------
+    settings
+        All of them; `console.host` and `console.port` say where it will serve its page.
+    folder
+        Where it works and logs; it must be there.
+    """
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        super().__init__("console", settings, folder)
+        self.url = f"http://{settings.console.host}:{settings.console.port}/"
 
 
 def last_words(log: str) -> str:

@@ -30,7 +30,7 @@ INDEX_HOST = re.compile(
     r"|(?:index-url|find-links|trusted-host)[\"']?[ =:]+[\"']?(?:https?:|\w[\w-]*\.\w)"
     r"|(?:PIP|UV)_[A-Z_]*(?:INDEX|FIND_LINKS|TRUSTED_HOST)[A-Z_]*\s*[=:]"
 )
-NOT_OURS = {".git", ".venv", "build", "dist", "__pycache__", "node_modules"}
+NOT_OURS = {".git", ".venv", "build", "dist", "__pycache__", "node_modules", "screenshots"}
 
 
 def pyproject() -> dict[str, Any]:
@@ -170,6 +170,7 @@ def test_ci_runs_the_checks_and_then_the_tests_on_both_brokers() -> None:
         "make test",
         "make test-compiled",
         "make test-tools",
+        "make test-browser",
         "make test-kafka",
     ]
 

@@ -119,7 +119,7 @@ def test_it_ends_by_itself_and_its_summary_says_what_the_topics_say(
     assert newest.n_learned == len({example.id for example in topics.examples}) > 1_000
     assert f"{newest.model_version} has learned from {newest.n_learned:,} answers." in said
     assert f"n = {newest.metrics['n']:,.0f}: AUC {newest.metrics['auc']:.3f}" in said
-    assert said.endswith("Stopping worker and broker.\n")
+    assert said.endswith("Stopping console, worker and broker.\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,7 +147,8 @@ def test_a_worker_that_dies_is_told_in_one_line_with_the_end_of_its_log(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        monkeypatch.setattr(demo, "_free_port", lambda: port)
+        ports = iter([port, demo._free_port()])
+        monkeypatch.setattr(demo, "_free_port", lambda: next(ports))
         code, said = command("--plain")
     (folder,) = tmp_path.glob("holdfast-demo-*")
     assert code == 1

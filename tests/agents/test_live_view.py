@@ -102,6 +102,7 @@ def scene() -> Scene:
         seconds=47.2,
         ready=True,
         over=False,
+        console_url="http://127.0.0.1:41234/",
     )
 
 
@@ -120,6 +121,7 @@ def test_the_view_fits_and_cuts_nothing_off(scene: Scene, width: int, height: in
     whole = "\n".join(shown)
     for expected in (
         "real orders of CDNOW",
+        "console   http://127.0.0.1:41234/",
         "1997-01-01 to 1998-06-30 (Fader & Hardie); leaving is no order within 84 days",
         "1997-08-14  ",
         " 41%",
@@ -200,6 +202,7 @@ def test_what_to_try_next_are_commands_that_exist(scene: Scene) -> None:
 def test_the_order_that_lets_a_customer_come_back_is_one(scene: Scene) -> None:
     said = serving(scene, Settings(), "http://127.0.0.1:1/metrics").plain
     assert "let customer 00007 come back" in said
+    assert "# and look at http://127.0.0.1:41234/#/customers/00007\n" in said
     line = said.partition("echo '")[2].partition("'")[0].encode()
     assert client.route(line) == ("orders", b"00007")
     assert Feed.of([msgspec.json.decode(line)]).times_ms == [LAST_MS + DAY_MS]

@@ -347,7 +347,7 @@ def test_a_worker_process_gets_the_password_in_a_file_that_nobody_else_can_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agents.worker_process.sys.executable", "/bin/true")
-    old = tmp_path / "holdfast.toml"
+    old = tmp_path / "worker.toml"
     file(old, "", mode=0o644)
     worker = WorkerProcess(scram(), tmp_path)
     worker.start()
