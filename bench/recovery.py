@@ -8,8 +8,8 @@ left behind.
 The states are real ones: customers of the simulated shop after some months, as the machine leaves them
 (orders, visits, open questions, message ids). So that a million of them take minutes and not hours, the
 shop has fewer customers and each state is written under many names; nothing in a recovery depends on how
-alike two customers are. They are written by the same ledger, in the same batches and with the same marker,
-as a worker writes. Each is there once, as compaction leaves it; `--versions` writes older ones before it.
+alike two customers are. They lie in batches of the size that a worker writes, with its marker behind them.
+Each is there once, as compaction leaves it; `--versions` writes older ones before it.
 
 Bytes of the changelog are of the record batches as the broker keeps them, keys and framing included. Memory
 is the worker's resident memory after recovery, less that of a worker that recovered one customer a
