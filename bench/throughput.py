@@ -15,6 +15,8 @@ hour.
 from __future__ import annotations
 
 import argparse
+import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,6 +47,7 @@ from bench.stage import (
 )
 
 LEARNERS = ("same", "apart", "off")
+FLAME_SECONDS = 8
 
 
 class Figures(NamedTuple):
@@ -85,6 +88,27 @@ def measure(settings: Settings, events: int, learner: str = "same") -> Figures:
     said = sums.get("holdfast_alerts_total", 0.0)
     learned = sums.get("holdfast_learned_examples_total", 0.0)
     return Figures(rate.per_second, rate.cpu_micros, peak, log / 1e6, log / events, said, learned)
+
+
+def flame(settings: Settings, program: str, file: Path) -> None:
+    """Drain the backlog once more with py-spy beside it; write where the interpreter spends its time.
+
+    Only what holds the interpreter's lock is counted, by function: waiting is not work.
+    """
+    command = [program, "record", "--gil", "--function", "--rate", "200"]
+    with WatchedWorker(settings, {WORKER_CORE}) as worker:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not worker.look()[0].records:
+            if time.monotonic() > deadline:
+                raise SystemExit("the worker does not begin")
+            time.sleep(LOOK_SECONDS)
+        command += ["--duration", f"{FLAME_SECONDS}", "--pid", f"{worker.pid}", "--output", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{program} fails: {done.stderr[-1000:]}")
+    title = re.compile(r">[^<]*py-spy record[^<]*<")  # it names this machine's folders
+    file.write_text(title.sub(">holdfast worker, by function<", file.read_text()))
+    print(f"flame graph of {FLAME_SECONDS} s: {file}", flush=True)
 
 
 def drain(worker: WatchedWorker, events: int) -> list[Sample]:
@@ -134,6 +158,8 @@ def main() -> None:
     parser.add_argument("--peers-python", type=Path, default=Path(sys.executable), help="their interpreter")
     parser.add_argument("--peers-events", type=int, default=peers.EVENTS)
     parser.add_argument("--peers-customers", type=int, default=peers.CUSTOMERS)
+    parser.add_argument("--flame", type=Path, help="write a flame graph here, in a round that does not count")
+    parser.add_argument("--py-spy", default="py-spy", help="the program that makes it (default: py-spy)")
     options = parser.parse_args()
     with broker(options.broker) as overrides, tempfile.TemporaryDirectory() as folder:
         others = None
@@ -156,6 +182,9 @@ def main() -> None:
             f"customers, sent in {sent.seconds:.0f} s",
             flush=True,
         )
+        if options.flame:
+            begin_anew(settings)
+            flame(in_group(settings, "bench-flame"), options.py_spy, options.flame)
         print(_summary(_rounds(options, settings, others)))
 
 
