@@ -186,3 +186,10 @@ def described(measured: Measured, shop: Shop) -> list[tuple[str, str, str]]:
             f"{found.most_question_share:.2g} at {shop.busy:.0%}",
         ),
     ]
+
+
+def plan_text(measured: Measured, shop: Shop) -> str:
+    """Lay out what was measured and what follows; docs/scaling.md has it for `bench.scale.MEASURED`."""
+    given = [f"{name:24}{figure:>14,g}" for name, figure in measured._asdict().items()]
+    rows = [f"{what:24}{much:>14}   {why}" for what, much, why in described(measured, shop)]
+    return "\n".join(["measured", "", *given, "", "plan", "", *rows])

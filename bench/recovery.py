@@ -24,7 +24,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -47,6 +47,7 @@ from bench.stage import (
 from samples import shop, write
 from samples.shop_config import ShopConfig
 from schemas.codec import utc
+from schemas.learning import ModelSnapshot
 from schemas.topics import CHANGELOG, CLICKSTREAM, INPUTS, ORDERS
 from streams.customer.state import encode_state
 from streams.replay import Replay
@@ -66,7 +67,7 @@ class Grown(NamedTuple):
 
     states: list[bytes]
     watermark_ms: int
-    model: msgspec.Struct
+    model: ModelSnapshot
     next_messages: list[bytes]
 
 
@@ -139,11 +140,10 @@ async def fill(settings: Settings, grown: Grown, customers: int, versions: int =
     )
     await producer.start()
     try:
-        size = 0
+        newest: dict[int, int] = {}
         for partition, records in enumerate(per_partition):
             for _ in range(versions):
-                newest = await _write(producer, topic, partition, records)
-            size += newest
+                newest[partition] = await _write(producer, topic, partition, records)
             marker = Marker(
                 version=MARKER_VERSION,
                 sequence=1,
@@ -155,7 +155,7 @@ async def fill(settings: Settings, grown: Grown, customers: int, versions: int =
             )
             key, value, _ = marker_record(marker)
             await _write(producer, topic, partition, [(key or b"", value or b"")])
-        return size / customers
+        return sum(newest.values()) / customers
     finally:
         await producer.stop()
 
@@ -163,17 +163,17 @@ async def fill(settings: Settings, grown: Grown, customers: int, versions: int =
 async def _write(
     producer: AIOKafkaProducer, topic: str, partition: int, records: Iterable[tuple[bytes, bytes]]
 ) -> int:
-    size, waits = 0, []
+    size, waits = 0, list[Any]()
     batch = producer.create_batch()
     for key, value in records:
         if batch.append(timestamp=None, key=key, value=value) is None:
-            size += batch.size()
+            size += int(batch.size())
             waits.append(await producer.send_batch(batch, topic, partition=partition))
             if len(waits) >= _IN_FLIGHT:
                 await waits.pop(0)
             batch = producer.create_batch()
             batch.append(timestamp=None, key=key, value=value)
-    size += batch.size()
+    size += int(batch.size())
     waits.append(await producer.send_batch(batch, topic, partition=partition))
     await asyncio.gather(*waits)
     return size

@@ -26,7 +26,7 @@ from agents.cluster import create_missing
 from agents.settings import Settings
 from bench import workload
 from bench.figures import Sample, table
-from bench.plan import Measured, Shop, described
+from bench.plan import Measured, Shop, plan_text
 from bench.stage import (
     BROKER_CORE,
     LOOK_SECONDS,
@@ -47,14 +47,14 @@ PARTITIONS = 4
 COUNTS = (1, 2, 4)
 
 MEASURED = Measured(
-    cpu_micros=10.0,
-    base_mb=150.0,
-    memory_bytes=1000.0,
-    changelog_bytes=460.0,
-    wire_bytes=90.0,
-    recovered_per_second=50_000.0,
-    learner_micros=60.0,
-    examples=0.07,
+    cpu_micros=49.0,
+    base_mb=140.0,
+    memory_bytes=2_373.0,
+    changelog_bytes=457.0,
+    wire_bytes=50.0,
+    recovered_per_second=30_400.0,
+    learner_micros=17.4,
+    examples=0.063,
 )
 """What docs/performance.md says; to be kept with it."""
 
@@ -180,7 +180,7 @@ def _measure_all(options: argparse.Namespace) -> None:
             reviews__question_share=options.question_share,
             worker__data_folder=str(Path(folder)),
         )
-        create_missing(settings, ("input",))
+        create_missing(settings, roles={"input"})
         send(settings, workload.messages(options.events, options.customers))
         for number in range(1, options.rounds + 1):
             for workers in options.workers:
@@ -222,10 +222,7 @@ def main() -> None:
         return
     measured = Measured(*(getattr(options, name) for name in Measured._fields))
     shop = Shop(*(getattr(options, f"shop_{name}") for name in Shop._fields))
-    print(table(("measured", "figure"), [(n, f"{v:,g}") for n, v in measured._asdict().items()]))
-    print()
-    for what, much, why in described(measured, shop):
-        print(f"{what:24}{much:>14}   {why}")
+    print(plan_text(measured, shop))
 
 
 if __name__ == "__main__":

@@ -55,8 +55,10 @@ def broker(kind: str) -> Iterator[dict[str, object]]:
         if BROKER_CORE in everywhere:
             os.sched_setaffinity(0, {BROKER_CORE})
             stack.callback(os.sched_setaffinity, 0, everywhere)
-        made = stack.enter_context(LocalKafka() if kind == "kafka" else EmbeddedBroker())
-        yield made.settings_overrides()
+        if kind == "kafka":
+            yield stack.enter_context(LocalKafka()).settings_overrides()
+        else:
+            yield stack.enter_context(EmbeddedBroker()).settings_overrides()
 
 
 @contextmanager

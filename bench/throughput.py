@@ -175,7 +175,7 @@ def main() -> None:
             worker__store=options.store,
             worker__data_folder=folder,
         )
-        create_missing(settings, ("input",))
+        create_missing(settings, roles={"input"})
         sent = send(settings, workload.messages(options.events, options.customers))
         print(
             f"holdfast: {sent.clickstream:,} clicks and {sent.orders:,} orders of {options.customers:,} "
@@ -210,8 +210,20 @@ def _rounds(
 
 
 def _summary(runs: dict[str, list[Figures]]) -> str:
-    heads = ("engine", "events/s", "least", "most", "CPU us", "peak MB", "log MB", "log B/event", "ratio")
+    heads = (
+        "engine",
+        "events/s",
+        "least",
+        "most",
+        "CPU us",
+        "peak MB",
+        "log MB",
+        "log B/event",
+        "ratio",
+        "CPU ratio",
+    )
     ours = median(run.per_second for run in runs["holdfast"])
+    our_cpu = median(run.cpu_micros for run in runs["holdfast"])
     rows = []
     for name, figures in runs.items():
         middle = Figures(*(median(column) for column in zip(*figures, strict=True)))
@@ -221,10 +233,12 @@ def _summary(runs: dict[str, list[Figures]]) -> str:
         own = name == "holdfast"
         parts += [f"{middle.peak_mb:,.0f}", f"{middle.changelog_mb:,.1f}"] if own else ["", ""]
         parts.append(f"{middle.wire_per_event:,.0f}" if own else "")
-        rows.append((name, *parts, f"{ours / middle.per_second:.2f}"))
+        parts += [f"{ours / middle.per_second:.2f}", f"{middle.cpu_micros / our_cpu:.2f}"]
+        rows.append((name, *parts))
     last = runs["holdfast"][-1]
     ending = f"the last run: {last.alerts:,.0f} alerts, {last.examples:,.0f} examples learned"
-    return f"\n{table(heads, rows)}\n\nratio: events/s of holdfast by those of the engine; {ending}"
+    meaning = "ratios: how many times the engine's speed ours is, by wall time and by CPU time an event"
+    return f"\n{table(heads, rows)}\n\n{meaning}; {ending}"
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bench.plan import Measured, Shop, described, plan
+from bench.plan import Measured, Shop, described, plan, plan_text
+from bench.scale import MEASURED as DOCUMENTED
 from bench.scale import cores_for
 
 MEASURED = Measured(
@@ -62,3 +65,9 @@ def test_workers_have_cores_of_their_own_where_there_are_enough() -> None:
     assert cores_for(4, cores=4) == [{0, 2, 3}] * 4
     assert cores_for(2, cores=2) == [{0}, {0}]
     assert cores_for(1, cores=1) == [{0}]
+
+
+def test_the_document_has_the_plan_that_follows_from_what_was_measured() -> None:
+    document = Path(__file__).parents[2] / "docs" / "scaling.md"
+    text = plan_text(DOCUMENTED, Shop())
+    assert text in document.read_text(encoding="utf-8"), f"docs/scaling.md should have:\n{text}"
