@@ -187,6 +187,8 @@ def run(settings: Settings, rate: float, seconds: float, folder: Path) -> list[L
         until_committed(settings, events)
         _until_quiet(file)
     print(f"{behind:,.0f} events behind when the last was sent ({1000 * behind / rate:,.0f} ms of load)")
+    if behind > rate:
+        print("more than a second: the worker does not keep up, and what follows measures a queue")
     late = [sent - due for sent, due in zip(paced.sent, paced.due, strict=True)]
     print(f"the sender: {1000 * percentile(late, 0.5):.1f} ms after the pace, p99 ", end="")
     print(f"{1000 * percentile(late, 0.99):.1f} ms", flush=True)
@@ -217,9 +219,15 @@ def summary(found: Sequence[Latency]) -> str:
         ("raised, from timestamp", [one.from_timestamp for one in found if one.state == "raised"]),
     ):
         if values:
-            shown = [f"{1000 * percentile(values, share):.1f}" for share in (0.5, 0.9, 0.99, 0.999, 1.0)]
+            shown = [_shown(values, share) for share in (0.5, 0.9, 0.99, 0.999, 1.0)]
             rows.append((name, f"{len(values):,}", *shown))
     return table(("milliseconds", "alerts", "p50", "p90", "p99", "p99.9", "most"), rows)
+
+
+def _shown(values: Sequence[float], share: float) -> str:
+    """A percentile that would be the largest value, for want of values beyond it, is none."""
+    enough = share == 1.0 or len(values) * (1.0 - share) >= 1.0 - 1e-9
+    return f"{1000 * percentile(values, share):.1f}" if enough else "few"
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ from agents.connection import aiokafka_arguments
 from agents.settings import Settings
 from schemas.topics import INPUTS
 
-TURN_SECONDS = 0.002
+TURN_SECONDS = 0.005
+"""As long as Kafka's own producers gather records by default (`linger.ms`, since 4.0)."""
+
 _BATCH_BYTES = 1 << 20
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -214,7 +213,6 @@ def main() -> None:
     parser.add_argument("--stores", nargs="+", choices=("memory", "rocksdb"), default=["memory", "rocksdb"])
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
     options = parser.parse_args()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a topic just made has no leader for a moment
     rows = []
     with broker(options.broker) as overrides:
         for share in options.shares:

@@ -7,7 +7,9 @@ counters, asked for twice a second, which costs it about a thousandth of its tim
 
 from __future__ import annotations
 
+import logging
 import os
+import platform
 import re
 import socket
 import tempfile
@@ -41,6 +43,14 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _ANSWER_SECONDS = 10.0
 
 
+def conditions() -> str:
+    """Say under which conditions is measured: a busy machine should show in what it printed."""
+    load, when = os.getloadavg()[0], time.strftime("%Y-%m-%d %H:%M")
+    cores = os.cpu_count() or 1
+    busy = "; others use this machine, so believe CPU time and not wall time" if load > 1.0 else ""
+    return f"{when}, Python {platform.python_version()}, {cores} cores, load average {load:.1f}{busy}"
+
+
 @contextmanager
 def broker(kind: str) -> Iterator[dict[str, object]]:
     """Run a broker on its core, and us beside it; give the settings that lead to it.
@@ -50,6 +60,8 @@ def broker(kind: str) -> Iterator[dict[str, object]]:
     kind
         `kafka` or `embedded`.
     """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a topic just made has no leader for a moment
+    print(conditions(), flush=True)
     everywhere = os.sched_getaffinity(0)
     with ExitStack() as stack:
         if BROKER_CORE in everywhere:

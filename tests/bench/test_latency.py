@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bench.__main__ import about, chosen, known
-from bench.latency import Heard, latencies
+from bench.latency import Heard, Latency, latencies, summary
 from bench.pacer import Paced
 from schemas.decisions import ChurnAlert
 
@@ -60,6 +60,12 @@ def test_an_alert_before_its_record_is_an_error_of_the_bench() -> None:
 def test_an_alert_that_no_record_made_due_is_an_error_of_the_bench() -> None:
     with pytest.raises(ValueError, match="no record"):
         match(20.0, at_ms=100_000)
+
+
+def test_a_percentile_is_not_shown_when_too_few_alerts_lie_beyond_it() -> None:
+    found = [Latency("raised", 0.001 * number, 0.002 * number) for number in range(1, 101)]
+    row = summary(found).splitlines()[1].split()
+    assert row[-6:] == ["100", "50.0", "90.0", "99.0", "few", "100.0"]
 
 
 def test_every_bench_says_what_it_is_for() -> None:
