@@ -72,21 +72,23 @@ def measure(settings: Settings, events: int, learner: str = "same") -> Figures:
     """
     names = ("customers", "learner") if learner == "same" else ("customers",)
     with ExitStack() as stack:
-        if learner == "apart":
-            stack.enter_context(WatchedWorker(_running(settings, ("learner",)), {BROKER_CORE}))
         worker = stack.enter_context(WatchedWorker(_running(settings, names), {WORKER_CORE}))
+        learning = worker
+        if learner == "apart":
+            apart = WatchedWorker(_running(settings, ("learner",)), {BROKER_CORE})
+            learning = stack.enter_context(apart)
         samples = drain(worker, events)
         until_committed(settings, events)
-        if learner == "same":
-            _until_learned(worker)
+        if learner != "off":
+            _until_learned(learning, worker.said("examples"))
         outcomes = worker.outcomes()
         if outcomes["applied"] != events or outcomes.total() != events:
             raise SystemExit(f"not every event was applied once: {dict(outcomes)} of {events:,}")
         sums, peak = worker.metrics(), memory_mb(worker.pid, peak=True)
+        learned = learning.metrics().get("holdfast_learned_examples_total", 0.0)
     rate = steady(samples, events)
     log = sums["holdfast_changelog_bytes_total"]
     said = sums.get("holdfast_alerts_total", 0.0)
-    learned = sums.get("holdfast_learned_examples_total", 0.0)
     return Figures(rate.per_second, rate.cpu_micros, peak, log / 1e6, log / events, said, learned)
 
 
@@ -132,12 +134,11 @@ def _running(settings: Settings, names: tuple[str, ...]) -> Settings:
     return msgspec.structs.replace(settings, worker=msgspec.structs.replace(settings.worker, agents=names))
 
 
-def _until_learned(worker: WatchedWorker) -> None:
+def _until_learned(worker: WatchedWorker, said: float) -> None:
     """Wait until the learner has come to the end of the examples."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         sums = worker.metrics()
-        said = worker.said("examples")
         if sums.get("holdfast_learned_examples_total", 0.0) >= said:
             return
         if time.monotonic() > deadline:
