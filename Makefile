@@ -110,7 +110,7 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv on PATH)
 	    --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --quiet --output-file requirements.lock $(ARGS)
 
-bench: setup ## measure throughput, latency and recovery on this machine
+bench: setup ## measure on this machine (ARGS=live: throughput, latency, recovery, scale on Apache Kafka; ARGS=--list)
 	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove .venv, caches and build output

@@ -1,27 +1,39 @@
 """How many events a second a replay takes: `python -m bench.replay`.
 
-Two workloads, each in memory before the clock starts, so that what is measured is `streams.replay`:
-decoding, merging, customers, learning, and nothing written. CDNOW has orders only, months apart, so most
-of its work is reviews that time brings; the simulated shop has 96 clicks to 4 orders. The machine is
-shared, so each run stands beside a fixed loop of plain Python, and two days compare by the last column:
-how many steps of that loop an event costs.
+First `holdfast replay` itself, on a file of the throughput bench's workload (96 % clicks): reading, routing,
+decoding, merging, customers, learning, results and report written. It runs on one core; what counts is events
+a second of CPU time, all its processes, and of wall time, less what the same command needs for one event.
+
+Then three workloads that are in memory before the clock starts, so that what is measured is `streams.replay`
+and nothing is written. CDNOW has orders only, months apart, so most of its work is reviews that time brings;
+the simulated shop has 96 clicks to 4 orders, and few customers with much history; the third is the workload
+of the file. The machine is shared, so each run stands beside a fixed loop of plain Python, and two days
+compare by the last column: how many steps of that loop an event costs.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import resource
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import msgspec
 import orjson
 
+from bench import workload
 from bench.decode import calibrate
+from bench.figures import table
+from bench.stage import WORKER_CORE, on_cores
 from samples import cdnow, shop
 from samples.shop_config import ShopConfig
 from schemas.codec import ORDER_EVENTS
@@ -30,6 +42,9 @@ from streams.config import ReviewConfig, StreamConfig
 from streams.replay import Replay
 
 SHOP = ShopConfig(customers=2_000, days=120, seed=7)
+EVENTS = 400_000
+EVENTS_PER_CUSTOMER = workload.EVENTS // workload.CUSTOMERS
+ROOT = Path(__file__).resolve().parents[1]
 RUNS = 3
 LOOPS = 25
 
@@ -78,16 +93,58 @@ def _loop() -> float:
     return median(calibrate() for _ in range(LOOPS))
 
 
+def command_seconds(file: Path, out: Path) -> tuple[float, float]:
+    """Run `holdfast replay` on a file, on one core: seconds of wall time and of CPU time."""
+    share = ("--set", "reviews.question_share=0.1")
+    command = [sys.executable, "-m", "agents", *share, "replay", str(file), "--out", str(out)]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter()
+    with on_cores({WORKER_CORE}):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    wall, after = perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"holdfast replay fails: {done.stderr[-1500:]}")
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measure_command(events: int) -> str:
+    """Measure `holdfast replay` on the workload's file."""
+    lines = list(workload.messages(events, max(1, events // EVENTS_PER_CUSTOMER)))
+    clicks = sum(b'"Order Completed"' not in line for line in lines)
+    walls, cpus = [], []
+    with TemporaryDirectory(prefix="holdfast-bench-") as folder:
+        one, many = Path(folder, "one.jsonl"), Path(folder, "many.jsonl")
+        one.write_bytes(lines[0] + b"\n")
+        many.write_bytes(b"\n".join(lines) + b"\n")
+        for number in range(RUNS):
+            start_wall, start_cpu = command_seconds(one, Path(folder, f"one-{number}"))
+            wall, cpu = command_seconds(many, Path(folder, f"many-{number}"))
+            walls.append(events / (wall - start_wall))
+            cpus.append(events / (cpu - start_cpu))
+    rows = [
+        ("events/s of a core (CPU time)", f"{median(cpus):,.0f}", f"{max(cpus):,.0f}"),
+        ("events/s of wall time", f"{median(walls):,.0f}", f"{max(walls):,.0f}"),
+    ]
+    what = f"holdfast replay, {events:,} events, {clicks / events:.1%} clicks"
+    return table((what, "median", "most"), rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.replay", description="Events a second of a replay."
     )
     parser.add_argument("--messages", type=int, metavar="N", help="the first N of each workload only")
-    most = parser.parse_args().messages
+    parser.add_argument("--core-only", action="store_true", help="not the command, only what is in memory")
+    options = parser.parse_args()
+    most = options.messages
+    if not options.core_only:
+        print(f"{measure_command(most or EVENTS)}\n", flush=True)
     months = StreamConfig(reviews=ReviewConfig(horizon_days=84.0))
+    tenth = StreamConfig(reviews=ReviewConfig(question_share=0.1))
+    own = map(orjson.loads, workload.messages(EVENTS, EVENTS // EVENTS_PER_CUSTOMER))
     rows = [
         Row("CDNOW tenth, 84 days", months, cdnow.messages("tenth"), most),
         Row("simulated shop, 30 days", StreamConfig(), shop.messages(SHOP), most or 100_000),
+        Row("throughput's, 30 days", tenth, own, most),
     ]
     for _ in range(RUNS):
         for row in rows:

@@ -1,0 +1,111 @@
+"""Load at a fixed pace, whoever keeps up with it: an open loop.
+
+Each message has its moment, by its number and the rate, before anything is sent. At each turn everything
+whose moment has come is sent, in one batch a partition, whether or not earlier answers have come. A sender
+that waited for a slow system would ask it less while it is slow and measure less of its slowness
+(coordinated omission).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from agents.client import partition_of
+from agents.connection import aiokafka_arguments
+from agents.settings import Settings
+from schemas.topics import INPUTS
+
+TURN_SECONDS = 0.005
+"""As long as Kafka's own producers gather records by default (`linger.ms`, since 4.0)."""
+
+_BATCH_BYTES = 1 << 20
+
+
+class Ready(NamedTuple):
+    """A message that is ready to go, with the number of its input and its partition."""
+
+    source: int
+    partition: int
+    key: bytes
+    value: bytes
+
+
+def ready(source: int, customer_id: str, value: bytes, partitions: int) -> Ready:
+    """Make a message ready."""
+    key = customer_id.encode()
+    return Ready(source, partition_of(key, partitions), key, value)
+
+
+class Paced(NamedTuple):
+    """When each message was due to be sent, and when it was, in seconds of the wall clock."""
+
+    due: list[float]
+    sent: list[float]
+
+
+async def pace(
+    settings: Settings,
+    messages: Sequence[Ready],
+    rate: float,
+    at_turn: Callable[[int], None] = lambda _: None,
+) -> Paced:
+    """Send messages at a rate, and wait until the broker has them all.
+
+    Parameters
+    ----------
+    rate
+        Messages a second.
+    at_turn
+        Told now and then how many were sent.
+    """
+    topics = [settings.topic(name) for name in INPUTS]
+    producer = AIOKafkaProducer(**aiokafka_arguments(settings), acks=1, max_batch_size=_BATCH_BYTES)
+    await producer.start()
+    try:
+        for topic in topics:
+            await producer.partitions_for(topic)
+        began = time.time() + 0.1
+        sent: list[float] = []
+        waits: list[Any] = []
+        done = 0
+        while done < len(messages):
+            now = time.time()
+            upto = min(len(messages), max(done, int((now - began) * rate)))
+            if upto > done:
+                waits += await _send(producer, topics, messages[done:upto], int(now * 1000))
+                sent += [now] * (upto - done)
+                done = upto
+                at_turn(done)
+            await asyncio.sleep(TURN_SECONDS)
+        await asyncio.gather(*waits)
+        return Paced([began + number / rate for number in range(len(messages))], sent)
+    finally:
+        await producer.stop()
+
+
+async def _send(
+    producer: AIOKafkaProducer, topics: Sequence[str], messages: Sequence[Ready], now_ms: int
+) -> list[Any]:
+    batches: dict[tuple[int, int], Any] = {}
+    closed = []
+    for source, partition, key, value in messages:
+        batch = batches.get((source, partition))
+        if batch is None:
+            batch = batches[source, partition] = producer.create_batch()
+        if batch.append(timestamp=now_ms, key=key, value=value) is None:
+            closed.append((source, partition, batch))
+            batch = batches[source, partition] = producer.create_batch()
+            batch.append(timestamp=now_ms, key=key, value=value)
+    waits = []
+    for source, partition, batch in closed:  # full ones first: a partition keeps its order
+        waits.append(await producer.send_batch(batch, topics[source], partition=partition))
+    going = [
+        producer.send_batch(batch, topics[source], partition=partition)
+        for (source, partition), batch in batches.items()
+    ]
+    return waits + list(await asyncio.gather(*going))

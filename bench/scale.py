@@ -1,0 +1,229 @@
+"""Whether more workers take more: `python -m bench.scale`; and what a large shop takes: `--plan`.
+
+One, two and four workers of one group drain the same backlog. A worker has a core of its own where the
+machine has one beside the broker's; where it has not, workers share what is left, the total cannot grow,
+and what shows whether they get in each other's way is CPU time an event staying flat. The window runs from
+when every worker holds its partitions and is busy to when the first of them runs out, so that joining and
+leaving are outside.
+
+`--plan` computes by `bench.plan` from figures that were measured; each can be given by an option.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from agents.client import send
+from agents.cluster import create_missing
+from agents.settings import Settings
+from bench import workload
+from bench.figures import Sample, table
+from bench.plan import Measured, Shop, plan_text
+from bench.stage import (
+    BROKER_CORE,
+    LOOK_SECONDS,
+    PATIENCE_SECONDS,
+    WatchedWorker,
+    begin_anew,
+    broker,
+    in_group,
+    settings_for,
+    until_committed,
+)
+from schemas.learning import Example
+from streams.config import ReviewConfig, StreamConfig
+from streams.learning.machine import LearnerMachine
+from streams.replay import Replay
+
+PARTITIONS = 4
+COUNTS = (1, 2, 4)
+
+MEASURED = Measured(
+    cpu_micros=49.0,
+    base_mb=140.0,
+    memory_bytes=2_373.0,
+    changelog_bytes=457.0,
+    wire_bytes=50.0,
+    recovered_per_second=30_400.0,
+    learner_micros=17.4,
+    examples=0.063,
+)
+"""What docs/performance.md says; to be kept with it."""
+
+
+class Together(NamedTuple):
+    """Some workers at once."""
+
+    workers: int
+    cores: int
+    per_second: float
+    cpu_micros: float
+
+
+def cores_for(workers: int, cores: int) -> list[set[int]]:
+    """Give each worker a core; where there are not enough, all share those that are not the broker's.
+
+    Examples
+    --------
+    >>> cores_for(2, cores=2), cores_for(2, cores=4)
+    ([{0}, {0}], [{0}, {2}])
+    """
+    free = [core for core in range(cores) if core != BROKER_CORE] or [0]
+    if workers <= len(free):
+        return [{core} for core in free[:workers]]
+    return [set(free)] * workers
+
+
+def window(looks: Sequence[Sequence[Sample]], since: int) -> tuple[float, float, float]:
+    """Sum over workers between the looks at which all of them were busy.
+
+    Parameters
+    ----------
+    looks
+        For each look, a sample of each worker.
+    since
+        The look from which on everybody had their partitions.
+
+    Returns
+    -------
+    tuple
+        Seconds, records, CPU seconds.
+
+    Examples
+    --------
+    >>> looks = [[Sample(at, at, 10 * at), Sample(at, at, min(20 * at, 60))] for at in range(6)]
+    >>> window(looks, since=0)
+    (1, 30, 2)
+    """
+    final = [sample.records for sample in looks[-1]]
+    busy = [
+        look
+        for look in looks[since:]
+        if all(0 < sample.records < last for sample, last in zip(look, final, strict=True))
+    ]
+    if len(busy) < 2:
+        raise ValueError("too short to measure: give more events")
+    first, last = busy[0], busy[-1]
+    seconds = max(b.seconds - a.seconds for a, b in zip(first, last, strict=True))
+    records = sum(b.records - a.records for a, b in zip(first, last, strict=True))
+    cpu = sum(b.cpu_seconds - a.cpu_seconds for a, b in zip(first, last, strict=True))
+    return seconds, records, cpu
+
+
+def measure(settings: Settings, workers: int, events: int) -> Together:
+    """Drain a backlog of so many events with some workers."""
+    cores = cores_for(workers, os.cpu_count() or 1)
+    looks: list[list[Sample]] = []
+    since, moved, most = None, time.monotonic(), 0.0
+    with ExitStack() as stack:
+        fleet = [stack.enter_context(WatchedWorker(settings, own)) for own in cores]
+        while True:
+            time.sleep(LOOK_SECONDS)
+            seen = [worker.look() for worker in fleet]
+            if not all(sums for _, sums in seen):
+                continue
+            looks.append([sample for sample, _ in seen])
+            if since is None and all(worker.partitions() == PARTITIONS // workers for worker in fleet):
+                since = len(looks) - 1
+            done = sum(sample.records for sample in looks[-1])
+            now = time.monotonic()
+            if done > most:
+                most, moved = done, now
+            elif done >= events and now - moved > 3 * LOOK_SECONDS:
+                break  # records that a rebalance made two of them process count twice: wait till all stand
+            elif now - moved > PATIENCE_SECONDS:
+                raise SystemExit(f"the workers stand still at {done:,.0f} of {events:,} events")
+        until_committed(settings, events)
+    if since is None:
+        raise SystemExit("the workers did not share the partitions before the backlog ended; more events")
+    seconds, records, cpu = window(looks, since)
+    used = len(set().union(*cores))
+    return Together(workers, used, records / seconds, 1e6 * cpu / records)
+
+
+def learner_micros(events: int = 200_000, customers: int = 5_000) -> tuple[float, float]:
+    """Measure the learner by itself: CPU microseconds an example, and examples an event."""
+    config = StreamConfig(reviews=ReviewConfig(question_share=1.0))
+    examples: list[Example] = []
+
+    def keep(decision: object) -> None:
+        payload = getattr(decision, "payload", None)
+        if isinstance(payload, Example):
+            examples.append(payload)
+
+    Replay(config, sink=keep, model=LearnerMachine(config).snapshot()).run(
+        workload.with_inputs(workload.messages(events, customers))
+    )
+    learner = LearnerMachine(config)
+    began = time.process_time()
+    for example in examples:
+        learner.learn(example)
+    return 1e6 * (time.process_time() - began) / len(examples), len(examples) / events
+
+
+def _measure_all(options: argparse.Namespace) -> None:
+    micros, each = learner_micros()
+    print(f"learner: {micros:.1f} us CPU an example; {each:.3f} examples an event with every review kept")
+    rows: list[Together] = []
+    with broker(options.broker) as overrides, tempfile.TemporaryDirectory() as folder:
+        settings = settings_for(
+            overrides,
+            worker__agents=("customers",),
+            reviews__question_share=options.question_share,
+            worker__data_folder=str(Path(folder)),
+        )
+        create_missing(settings, roles={"input"})
+        send(settings, workload.messages(options.events, options.customers))
+        for number in range(1, options.rounds + 1):
+            for workers in options.workers:
+                begin_anew(settings)
+                found = measure(in_group(settings, f"scale-{number}-{workers}"), workers, options.events)
+                rows.append(found)
+                told = f"{found.per_second:,.0f} events/s, {found.cpu_micros:.1f} us CPU an event"
+                print(f"round {number}: {workers} worker(s) on {found.cores} core(s): {told}", flush=True)
+    print(f"\n{_summary(rows)}")
+
+
+def _summary(rows: Sequence[Together]) -> str:
+    shown = []
+    one = median(row.per_second for row in rows if row.workers == min(r.workers for r in rows))
+    for workers in sorted({row.workers for row in rows}):
+        own = [row for row in rows if row.workers == workers]
+        speed, cpu = median(row.per_second for row in own), median(row.cpu_micros for row in own)
+        cells = (f"{own[0].cores}", f"{speed:,.0f}", f"{speed / one:.2f}", f"{cpu:.1f}")
+        shown.append((f"{workers}", *cells))
+    return table(("workers", "cores", "events/s", "ratio", "CPU us/event"), shown)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
+    parser.add_argument("--events", type=int, default=workload.EVENTS)
+    parser.add_argument("--customers", type=int, default=workload.CUSTOMERS)
+    parser.add_argument("--workers", type=int, nargs="+", choices=COUNTS, default=list(COUNTS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
+    parser.add_argument("--question-share", type=float, default=0.1, help="reviews kept as questions")
+    parser.add_argument("--plan", action="store_true", help="measure nothing: print the calculation")
+    for name, value in MEASURED._asdict().items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
+    for name, value in Shop()._asdict().items():
+        parser.add_argument(f"--shop-{name.replace('_', '-')}", type=type(value), default=value)
+    options = parser.parse_args()
+    if not options.plan:
+        _measure_all(options)
+        return
+    measured = Measured(*(getattr(options, name) for name in Measured._fields))
+    shop = Shop(*(getattr(options, f"shop_{name}") for name in Shop._fields))
+    print(plan_text(measured, shop))
+
+
+if __name__ == "__main__":
+    main()
