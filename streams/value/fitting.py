@@ -37,12 +37,12 @@ _START: dict[BtydModel, tuple[float, float, float, float]] = {
 }
 """Times in mean ages."""
 
-_MOST: dict[BtydModel, tuple[float, float, float, float]] = {
-    "bgnbd": (1e3, 1e3, 50.0, 1e5),
-    "mbgnbd": (1e3, 1e3, 50.0, 1e5),
-    "paretonbd": (1e3, 1e3, 50.0, 1e3),
+_BOUNDS: dict[BtydModel, list[tuple[float, float]]] = {
+    "bgnbd": [(1e-3, 1e3), (1e-3, 1e3), (1e-3, 50.0), (1e-3, 1e5)],
+    "mbgnbd": [(1e-3, 1e3), (1e-3, 1e3), (1e-3, 50.0), (1e-3, 1e5)],
+    # Where alpha and beta are far apart the hypergeometric function takes many steps.
+    "paretonbd": [(1e-3, 1e3), (1e-2, 1e2), (1e-3, 50.0), (1e-2, 1e2)],
 }
-_LEAST = 1e-3
 _DIGITS = 6
 _MOST_ITERATIONS = 200
 
@@ -114,7 +114,7 @@ def fit(model: BtydModel, triples: Triples, start: BtydParams | None = None) -> 
         raise ValueError(f"the start of a {model} search must be {model}, not {start.model}")
     else:
         begin = np.array([start.r, start.alpha, start.a, start.b]) / units
-    bounds = [(log(_LEAST), log(most)) for most in _MOST[model]]
+    bounds = [(log(least), log(most)) for least, most in _BOUNDS[model]]
     found = minimize(
         lambda logs: -log_likelihood(_params(model, np.exp(logs)), scaled) / n,
         np.clip(np.log(begin), *np.transpose(bounds)),

@@ -20,7 +20,7 @@ import numpy as np
 
 from streams.value.triples import Floats
 
-_ERROR = 1e-15
+_ERROR = 1e-13
 _MOST_STEPS = 4_000
 
 
