@@ -91,8 +91,11 @@ class CustomersSample:
 
     def add(self, example: Example) -> None:
         """Take what an example tells; one without the features that tell it is let go by."""
+        key = self._key(example.customer_id)
+        if self._is_out(key):  # most customers of a large shop: decided first
+            return
         features = example.features
-        if not all(name in features for name in _NEEDED):
+        if any(name not in features for name in _NEEDED):
             return
         asked_s = epoch_ms(example.asked_at) // 1000
         tenure_s = round(expm1(features["log_tenure"]) * _DAY_SECONDS)
@@ -104,19 +107,24 @@ class CustomersSample:
         # A 32-bit float more or less: no recency without a repeat order, and none longer than the tenure.
         recency_s = min(recency_s, tenure_s) if repeats else 0
         value = expm1(features["log_order_value"])
-        self.put(example.customer_id, History(asked_s, repeats, asked_s - tenure_s, recency_s, value))
+        self._put(key, History(asked_s, repeats, asked_s - tenure_s, recency_s, value))
 
     def put(self, customer_id: str, history: History) -> None:
         """Take the history of a customer of the sample, unless a newer one is known."""
         key = self._key(customer_id)
+        if not self._is_out(key):
+            self._put(key, history)
+
+    def _is_out(self, key: int) -> bool:
+        return len(self._histories) >= self._size and key > -self._worst_first[0]
+
+    def _put(self, key: int, history: History) -> None:
         known = self._histories.get(key)
         if known is not None:
             if history > known:
                 self._histories[key] = history
             return
         if len(self._histories) >= self._size:
-            if key >= -self._worst_first[0]:
-                return
             del self._histories[-heappop(self._worst_first)]
         self._histories[key] = history
         heappush(self._worst_first, -key)
