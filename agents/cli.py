@@ -15,6 +15,7 @@ from agents.command_line import CommandLine, Invocation, examples
 from agents.commands_demo import demo
 from agents.commands_forget import forget
 from agents.commands_kafka import broker, send, topics, watch
+from agents.commands_kpis import kpis
 from agents.commands_replay import replay
 from agents.commands_samples import sample
 from agents.commands_worker import worker
@@ -82,5 +83,5 @@ def settings(invocation: Invocation) -> None:
     click.echo(settings_toml(invocation.settings()), nl=False)
 
 
-for command in (worker, broker, topics, send, watch, forget, sample, replay, demo):
+for command in (worker, broker, topics, send, watch, kpis, forget, sample, replay, demo):
     main.add_command(command)

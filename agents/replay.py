@@ -189,7 +189,7 @@ class _Results:
             if isinstance(payload, ChurnAlert):
                 self.alert_states[payload.state] += 1
         self._topics[decision.topic].write(line + b"\n")
-        for day in self._kpis.apply(decision):
+        for day in self._kpis.follow(decision):
             self._told.write(encode(day) + b"\n")
 
     def refuse(self, source: int, value: bytes, error: WireError) -> None:

@@ -77,6 +77,8 @@ class AlertLedger:
         # Without a known order the alert is taken to have come in time to the day.
         lead_ms = 0 if order_ms is None else order_ms + self._lapse_ms - at_ms
         raised = _Raised(at_ms, due_ms, lead_ms)
+        if due_ms // DAY_MS < self._days.open_day:
+            return  # told long ago
         self._count(raised, 1, alerts=1)
         if order_ms is not None and at_ms < order_ms <= due_ms:
             self._count(raised, -1)

@@ -6,7 +6,7 @@ Kept of a day that is over are six numbers, for as many days as the longest wind
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from math import sqrt
 from typing import Literal, NamedTuple
@@ -60,11 +60,14 @@ class DayKpis:
     active_days
         So long without an order makes a customer lapse. The window of the churn rate is not longer, so
         whoever lapses in it was active when it began, and the rate is a share.
+    told
+        Days that were told before, one after the other, to go on from.
     """
 
-    def __init__(self, active_days: float) -> None:
+    def __init__(self, active_days: float, told: Sequence[RetentionKpis] = ()) -> None:
         self._window_days = max(1, min(MOST_WINDOW_DAYS, int(active_days)))
         self._past: deque[_Past] = deque(maxlen=max(MOST_WINDOW_DAYS, *LOSS_DAYS))
+        self._past.extend(_past(day) for day in told)
 
     def close(self, days: Days) -> RetentionKpis:
         """Close the first open day, and tell it."""
@@ -130,6 +133,28 @@ class DayKpis:
             if before is None
             else sum(day.lost for day in [*self._window(span), today]) / MICRO,
         )
+
+
+def _past(day: RetentionKpis) -> _Past:
+    expected = {loss.days: round(loss.expected * MICRO) for loss in day.losses}
+    return _Past(
+        active=day.active,
+        churned=day.lapsed,
+        won_back=day.won_back,
+        lost=round(day.lost_value * MICRO),
+        expected=tuple(expected[span] for span in LOSS_DAYS),
+    )
+
+
+def day_number(day: date) -> int:
+    """Count the days since 1970-01-01.
+
+    Examples
+    --------
+    >>> day_number(date(1970, 1, 31))
+    30
+    """
+    return (day - _EPOCH).days
 
 
 def _segment(

@@ -19,6 +19,14 @@ Key = Hashable
 class Days:
     """Levels and flows of the days that are open.
 
+    Parameters
+    ----------
+    first
+        The first day that is open.
+    resumed
+        Whether the days before it have been told by somebody who was here before: what happened on them is
+        of no interest any more, only what they left behind.
+
     Examples
     --------
     >>> days = Days(first=10)
@@ -30,9 +38,10 @@ class Days:
     ({}, 0, 13)
     """
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, resumed: bool = False) -> None:
         self.open_day = first
-        self._closed = False
+        self._closed = resumed
+        self._told = first if resumed else 0
         self._levels: dict[Key, int] = {}
         self._changes: dict[int, dict[Key, int]] = {}
         self._flows: dict[int, dict[Key, int]] = {}
@@ -52,7 +61,7 @@ class Days:
 
     def flow(self, day: int, key: Key, amount: int) -> None:
         """Add to what happened on a day."""
-        if amount:
+        if amount and day >= self._told:
             _add(self._flows, max(day, self.open_day), key, amount)
 
     def close(self) -> dict[Key, int]:

@@ -5,7 +5,7 @@ newest score counts, and what it holds is added to the levels of the day (`strea
 next one takes it off again. Nothing is looked up when a day ends, however many customers there are, and
 messages of different customers may come in any order.
 
-A day ends when time has gone on for `GRACE_MS` beyond it. Time goes on with a message that is not older
+A day ends when time has gone on for `GRACE_MS` beyond it. Time goes on with a message that is newer
 than the newest before it, and then to that newest: after a gap in event time, the first event comes
 together with timers that were due in the gap, and they are heard of before any day in it is told.
 
@@ -20,6 +20,7 @@ open, and each of the `segments.active_days` ahead, a few dozen numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 
 import msgspec
@@ -33,12 +34,14 @@ from streams.config import DAY_MS, HOUR_MS, StreamConfig, days_ms
 from streams.customer.decision import Decision
 from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT
 from streams.value.alert_outcomes import MICRO, AlertLedger
-from streams.value.day_kpis import ACTIVE_STAGES, LOSS_DAYS, DayKpis
+from streams.value.day_kpis import ACTIVE_STAGES, LOSS_DAYS, DayKpis, day_number
 from streams.value.days import Days
 from streams.value.lapse import prob_silent
 
 GRACE_MS = 6 * HOUR_MS
 """A day is told so long after its end."""
+
+_NEVER = 2**31
 
 _PROSPECT = LIFECYCLE_NAMES[PROSPECT]
 
@@ -60,6 +63,43 @@ class _Known(msgspec.Struct, array_like=True, gc=False):
     chance: float  # to lapse then
 
 
+class Going:
+    """How far event time has gone on in a sequence of messages that is nearly in order.
+
+    Examples
+    --------
+    >>> going = Going()
+    >>> [going.observe(at_ms) for at_ms in (5, 90, 40, 60, 91)]
+    [0, 5, 5, 5, 90]
+    """
+
+    __slots__ = ("_newest_ms", "until_ms")
+
+    def __init__(self) -> None:
+        self._newest_ms = 0
+        self.until_ms = 0
+
+    def observe(self, at_ms: int) -> int:
+        """Take the time of a message; give the time before which no more is expected."""
+        if at_ms > self._newest_ms:
+            self.until_ms, self._newest_ms = self._newest_ms, at_ms
+        return self.until_ms
+
+
+def event_time_ms(decision: Decision) -> int | None:
+    """Say what moment a decision is about; None for one that removes an entry, and for a model.
+
+    Examples
+    --------
+    >>> event_time_ms(Decision(CUSTOMER_SCORES, "c1", None)) is None
+    True
+    """
+    payload = decision.payload
+    if isinstance(payload, CustomerScore | ChurnAlert | SegmentChange):
+        return epoch_ms(payload.event_time)
+    return epoch_ms(payload.matured_at) if isinstance(payload, Example) else None
+
+
 class KpiMachine:
     """Takes decisions and tells days.
 
@@ -67,59 +107,69 @@ class KpiMachine:
     ----------
     config
         `segments.active_days` and `value.prior_orders`.
+    told
+        Days that were told before, oldest first: it goes on with the day after the last of them. What is
+        given to it then may begin earlier, and should, for it has to know each customer's newest score.
 
     Examples
     --------
-    >>> KpiMachine(StreamConfig()).apply(Decision(CUSTOMER_SCORES, "c1", None))
+    >>> KpiMachine(StreamConfig()).follow(Decision(CUSTOMER_SCORES, "c1", None))
     []
     """
 
-    def __init__(self, config: StreamConfig) -> None:
+    def __init__(self, config: StreamConfig, told: Sequence[RetentionKpis] = ()) -> None:
         self._lapse_ms = days_ms(config.segments.active_days)
         self._prior_orders = config.value.prior_orders
-        self._days = Days(first=2**31)  # before the first message: whatever day that is, it is earlier
-        self._telling = DayKpis(config.segments.active_days)
+        # Without days before: later than any day, until the first message says which it is.
+        first = day_number(told[-1].day) + 1 if told else _NEVER
+        self._days = Days(first, resumed=bool(told))
+        self._telling = DayKpis(config.segments.active_days, told)
         self._alerts = AlertLedger(self._days, self._lapse_ms)
         self._known: dict[str, _Known] = {}
+        self._going = Going()
         self._newest_ms = 0
 
-    def apply(self, decision: Decision) -> list[RetentionKpis]:
-        """Take one decision of any topic, and tell the days that are over with it."""
-        payload = decision.payload
-        if isinstance(payload, CustomerScore):
-            told = self._advance(epoch_ms(payload.event_time))
-            self._score(payload)
-        elif isinstance(payload, ChurnAlert):
-            at_ms = epoch_ms(payload.event_time)
-            told = self._advance(at_ms)
-            known = self._known.get(payload.customer_id)
-            self._alerts.hear(payload, at_ms // DAY_MS, None if known is None else known.order_ms)
-        elif isinstance(payload, Example):
-            at_ms = epoch_ms(payload.matured_at)
-            told = self._advance(at_ms)
-            self._answer(payload, at_ms // DAY_MS)
-        elif isinstance(payload, SegmentChange):
-            at_ms = epoch_ms(payload.event_time)
-            told = self._advance(at_ms)
-            if payload.current == _PROSPECT:  # every order was called off
-                self._remove(payload.customer_id, at_ms // DAY_MS)
-        else:
-            told = []
-            if payload is None and decision.topic == CUSTOMER_SCORES:
-                self._remove(decision.customer_id, self._newest_ms // DAY_MS)
+    @property
+    def due_ms(self) -> int:
+        """The first open day is over when event time has come here."""
+        return (self._days.open_day + 1) * DAY_MS + GRACE_MS
+
+    def follow(self, decision: Decision) -> list[RetentionKpis]:
+        """Take the next decision of a single sequence, and tell the days that are over with it."""
+        at_ms = event_time_ms(decision)
+        told = [] if at_ms is None else self.tell(self._going.observe(at_ms))
+        self.take(decision)
         return told
 
-    def _advance(self, at_ms: int) -> list[RetentionKpis]:
-        day, told = at_ms // DAY_MS, []
+    def tell(self, until_ms: int) -> list[RetentionKpis]:
+        """Tell the days that are over when event time has come to `until_ms`."""
+        told = []
+        while self.due_ms <= until_ms:
+            self._alerts.close(self._days.open_day)
+            told.append(self._telling.close(self._days))
+        return told
+
+    def take(self, decision: Decision) -> None:
+        """Take one decision of any topic."""
+        payload, at_ms = decision.payload, event_time_ms(decision)
+        if at_ms is None:
+            if payload is None and decision.topic == CUSTOMER_SCORES:
+                self._remove(decision.customer_id, self._newest_ms // DAY_MS)
+            return
+        day = at_ms // DAY_MS
+        self._newest_ms = max(self._newest_ms, at_ms)
         self._days.reach(day)
-        if at_ms > self._newest_ms:
-            while (self._days.open_day + 1) * DAY_MS + GRACE_MS <= self._newest_ms:
-                self._alerts.close(self._days.open_day)
-                told.append(self._telling.close(self._days))
-            self._newest_ms = at_ms
         if day < self._days.open_day:
             self._days.flow(day, "late", 1)
-        return told
+        if isinstance(payload, CustomerScore):
+            self._score(payload)
+        elif isinstance(payload, ChurnAlert):
+            known = self._known.get(payload.customer_id)
+            self._alerts.hear(payload, day, None if known is None else known.order_ms)
+        elif isinstance(payload, Example):
+            self._answer(payload, day)
+        elif isinstance(payload, SegmentChange) and payload.current == _PROSPECT:
+            self._remove(payload.customer_id, day)  # every order was called off
 
     def _score(self, score: CustomerScore) -> None:
         customer_id = score.customer_id

@@ -99,9 +99,9 @@ def at(day: float) -> int:
 def days_of(decisions: list[Decision], until_day: float) -> list[RetentionKpis]:
     """Tell all days up to one, brought about by two late-comers whom nobody has to do with."""
     machine = KpiMachine(CONFIG)
-    told = [day for decision in decisions for day in machine.apply(decision)]
+    told = [day for decision in decisions for day in machine.follow(decision)]
     for more in (1, 2):
-        told += machine.apply(example("z", at(until_day + 1) + GRACE_MS + more, 0.5, 1))
+        told += machine.follow(example("z", at(until_day + 1) + GRACE_MS + more, 0.5, 1))
     return told
 
 
@@ -322,11 +322,11 @@ def test_the_lead_of_a_right_alert_runs_to_the_moment_of_lapsing() -> None:
 
 def test_whoever_is_erased_is_no_longer_counted_and_nothing_is_kept() -> None:
     machine = KpiMachine(CONFIG)
-    machine.apply(score("c1", at(0), at(0)))
-    machine.apply(score("c2", at(0), at(0)))
-    machine.apply(alert("c1", at(3), "raised", "e"))
-    machine.apply(Decision(CUSTOMER_SCORES, "c1", None))
-    told = [day for more in (9.0, 9.1) for day in machine.apply(example("z", at(more), 0.5, 1))]
+    machine.follow(score("c1", at(0), at(0)))
+    machine.follow(score("c2", at(0), at(0)))
+    machine.follow(alert("c1", at(3), "raised", "e"))
+    machine.follow(Decision(CUSTOMER_SCORES, "c1", None))
+    told = [day for more in (9.0, 9.1) for day in machine.follow(example("z", at(more), 0.5, 1))]
     assert [day.customers for day in told] == [2, 2, 2, 1, 1, 1, 1, 1]
     assert [day.alerts.open for day in told] == [0] * 8
     assert told[3].alerts.raised == 1
@@ -336,11 +336,11 @@ def test_whoever_is_erased_is_no_longer_counted_and_nothing_is_kept() -> None:
 
 def test_what_comes_after_its_day_was_told_is_told_with_the_next() -> None:
     machine = KpiMachine(CONFIG)
-    machine.apply(score("c1", at(0), at(0)))
-    first = [day for more in (3.0, 3.1) for day in machine.apply(score("c2", at(more), at(more)))]
+    machine.follow(score("c1", at(0), at(0)))
+    first = [day for more in (3.0, 3.1) for day in machine.follow(score("c2", at(more), at(more)))]
     assert [day.customers for day in first] == [1, 1]
-    machine.apply(score("c3", at(1), at(1)))
-    second = [day for more in (5.0, 5.1) for day in machine.apply(score("c2", at(more), at(3.1)))]
+    machine.follow(score("c3", at(1), at(1)))
+    second = [day for more in (5.0, 5.1) for day in machine.follow(score("c2", at(more), at(3.1)))]
     assert [(day.customers, day.late) for day in second] == [(2, 1), (3, 0)]
 
 

@@ -18,6 +18,7 @@ from streams.config import DAY_MS, StreamConfig
 from streams.customer.decision import Decision
 from streams.customer.state import digest
 from streams.replay import Replay
+from streams.value.day_kpis import day_number
 from streams.value.kpis import KpiMachine
 
 
@@ -32,7 +33,7 @@ def decisions() -> list[Decision]:
 
 def told(said: list[Decision]) -> list[RetentionKpis]:
     machine = KpiMachine(StreamConfig())
-    return [day for decision in said for day in machine.apply(decision)]
+    return [day for decision in said for day in machine.follow(decision)]
 
 
 def time_of(decision: Decision) -> int | None:
@@ -64,6 +65,44 @@ def test_partitions_that_are_hours_apart_tell_the_same_days() -> None:
         mixed += [decision for _, decision in sorted(chunk, key=lambda pair: turn(pair[1]))]
     apart = told(mixed)
     assert apart[: len(whole) - 1] == whole[: len(apart)][: len(whole) - 1]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_whoever_goes_on_from_the_days_told_tells_the_rest_as_they_would_have_been(share: float) -> None:
+    """It is given all messages again, from the beginning."""
+    whole = told(decisions())
+    cut = int(len(whole) * share)
+    machine = KpiMachine(StreamConfig(), whole[:cut])
+    assert [day for decision in decisions() for day in machine.follow(decision)] == whole[cut:]
+
+
+def test_scores_that_were_compacted_away_change_no_level_of_the_days_to_come() -> None:
+    """Only each customer's newest score of the days told is left, as in a topic that keeps no others."""
+    whole = told(decisions())
+    cut = len(whole) // 2
+    until_ms = day_number(whole[cut].day) * DAY_MS
+    newest = {
+        d.customer_id: number
+        for number, d in enumerate(decisions())
+        if isinstance(d.payload, CustomerScore) and epoch_ms(d.payload.event_time) < until_ms
+    }
+    kept = [
+        d
+        for number, d in enumerate(decisions())
+        if not isinstance(d.payload, CustomerScore)
+        or epoch_ms(d.payload.event_time) >= until_ms
+        or newest[d.customer_id] == number
+    ]
+    assert len(kept) < len(decisions())
+    machine = KpiMachine(StreamConfig(), whole[:cut])
+    for day, full in zip((day for d in kept for day in machine.follow(d)), whole[cut:], strict=True):
+        assert (day.segments, day.losses, day.churn, day.active) == (
+            full.segments,
+            full.losses,
+            full.churn,
+            full.active,
+        )
+        assert day.outcomes.alerts == full.outcomes.alerts
 
 
 def test_what_is_lost_lies_where_it_was_said_to_nearly_as_often_as_was_said() -> None:
