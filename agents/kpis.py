@@ -6,7 +6,9 @@ restart it reads those, then everything that the other topics still have, and go
 The scores' topic keeps each customer's newest score, which is what the levels of a day are made of. Told
 twice, as by two of them at a time, a day is the same day under the same key.
 
-Partitions are read by event time, as far as they are there; one that has no more for now holds nobody up.
+Topics are read by event time, as far as they are there. Workers that work through a backlog may be months
+of event time apart, so a day is told when every partition has come past it. A partition that has been
+silent for `IDLE_SECONDS` holds nobody up any more.
 """
 
 from __future__ import annotations
@@ -46,8 +48,10 @@ READ = (SEGMENT_CHANGES, CHURN_ALERTS, CUSTOMER_SCORES, EXAMPLES)
 """The topics that are read, in the order in which messages of one moment are taken."""
 
 _POLL_MS = 200
-_IDLE_SECONDS = 5.0
-"""A partition that has given nothing for so long is taken to have no more for now, whatever offsets say."""
+IDLE_SECONDS = 60.0
+
+_PATIENCE_SECONDS = 10.0
+"""How long the broker may take to give the days that it has."""
 
 _MOST_WAITING = 5_000
 """No more is read of a partition while so many of its messages wait for others."""
@@ -116,10 +120,12 @@ def _told_before(settings: Settings, consumer: Any) -> list[RetentionKpis]:
     (end,) = ends(consumer, [place]).values()
     consumer.seek_to_beginning(place)
     days: dict[Any, RetentionKpis] = {}
-    patience = time.monotonic() + _IDLE_SECONDS
-    while consumer.position(place) < end and time.monotonic() < patience:
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while consumer.position(place) < end:
+        if time.monotonic() > patience:
+            raise OperatorError(f"the broker does not give what is on {place.topic}")
         for record in consumer.poll(timeout_ms=_POLL_MS).get(place, ()):
-            patience = time.monotonic() + _IDLE_SECONDS
+            patience = time.monotonic() + _PATIENCE_SECONDS
             if record.value is not None:
                 day = msgspec.json.decode(record.value, type=RetentionKpis)
                 days[day.day] = day
@@ -149,26 +155,42 @@ class _Following:
         }
         self._merge: Merge[Decision] = Merge(len(places))
         self._waiting = [0] * len(places)
-        self._heard_at = [time.monotonic()] * len(places)
         self._newest_ms = [0] * len(places)
-        # Examples of all partitions are on one, so their times say little about how far time has gone on.
-        self._going = [None if place.topic == settings.topic(EXAMPLES) else Going() for place in places]
-        self._at_end = [False] * len(places)
+        # Examples of all partitions are on one, so their times do not say how far it has come.
+        self._timed = [place.topic != settings.topic(EXAMPLES) for place in places]
+        self._going = {place.partition: Going() for place in places}
+        self._heard: set[int] = set()
+        self._heard_at = dict.fromkeys(self._going, time.monotonic())
 
     def run(self, once: bool) -> None:
         consumer = self._consumer
         consumer.assign(self._places)
         consumer.seek_to_beginning(*self._places)
         while True:
-            self._read()
-            self._take()
-            if once and not len(self._merge) and all(self._at_end):
-                return
+            at_end = self._read()
+            for number, decision in self._merge.ready():
+                self._waiting[number] -= 1
+                at_ms = event_time_ms(decision)
+                if at_ms is not None and self._timed[number]:
+                    self._going[self._places[number].partition].observe(at_ms)
+                self._machine.take(decision)
+            if days := self._machine.tell(self._until_ms(once)):
+                self._publish(days)
+            if (
+                once
+                and at_end
+                and not len(self._merge)
+                and self._heard | self._silent() == self._going.keys()
+            ):
+                return  # with a partition that has not said anything yet it waits to see whether it will
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Read what there is; tell whether that is all."""
         for place, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
             number = self._number[place]
-            self._heard_at[number] = time.monotonic()
+            if self._timed[number]:
+                self._heard_at[place.partition] = time.monotonic()
+                self._heard.add(place.partition)
             for record in records:
                 decision = self._decision(record)
                 if decision is not None:
@@ -177,16 +199,19 @@ class _Following:
                     self._newest_ms[number] = max(self._newest_ms[number], at_ms)
                     self._merge.push(number, at_ms, decision)
                     self._waiting[number] += 1
-        paused = self._consumer.paused()
-        for number, place in enumerate(self._places):
-            idle = time.monotonic() - self._heard_at[number] > _IDLE_SECONDS and place not in paused
-            self._at_end[number] = idle or self._is_at_end(place)
-            if self._at_end[number]:
-                self._merge.caught_up(number)
-            if self._waiting[number] > _MOST_WAITING:
-                self._consumer.pause(place)
-        if full := [p for p in self._consumer.paused() if self._waiting[self._number[p]] <= _MOST_WAITING]:
-            self._consumer.resume(*full)
+        ended = [number for number, place in enumerate(self._places) if self._is_at_end(place)]
+        for number in ended:
+            self._merge.caught_up(number)
+        self._hold_back()
+        return len(ended) == len(self._places)
+
+    def _hold_back(self) -> None:
+        """Read no more of partitions of which much waits for others."""
+        full = [place for number, place in enumerate(self._places) if self._waiting[number] > _MOST_WAITING]
+        if full:
+            self._consumer.pause(*full)
+        if again := self._consumer.paused() - set(full):
+            self._consumer.resume(*again)
 
     def _is_at_end(self, place: TopicPartition) -> bool:
         end = self._consumer.highwater(place)  # comes with what is fetched
@@ -205,26 +230,20 @@ class _Following:
             )
             return None
 
-    def _take(self) -> None:
-        machine = self._machine
-        days: list[RetentionKpis] = []
-        for number, decision in self._merge.ready():
-            self._waiting[number] -= 1
-            going, at_ms = self._going[number], event_time_ms(decision)
-            if going is not None and at_ms is not None and going.observe(at_ms) >= machine.due_ms:
-                days += machine.tell(self._until_ms())
-            machine.take(decision)
-        if days:
-            self._publish(days)
+    def _silent(self) -> set[int]:
+        """Name the partitions that have said nothing for `IDLE_SECONDS`."""
+        since = time.monotonic() - IDLE_SECONDS
+        return {partition for partition, at in self._heard_at.items() if at <= since}
 
-    def _until_ms(self) -> int:
-        """Event time has gone on as far as in the partition that is furthest behind and has more to come."""
-        behind = [
-            going.until_ms
-            for number, going in enumerate(self._going)
-            if going is not None and (self._waiting[number] or not self._at_end[number])
-        ]
-        return min(behind) if behind else max(going.until_ms for going in self._going if going is not None)
+    def _until_ms(self, once: bool) -> int:
+        """Event time has gone on as far as in the partition that is furthest behind.
+
+        Who looks once takes no partition for idle that has ever said anything: it tells no more than is
+        certain.
+        """
+        silent = self._silent() - (self._heard if once else set())
+        times = [going.until_ms for partition, going in self._going.items() if partition not in silent]
+        return min(times) if times else max(going.until_ms for going in self._going.values())
 
     def _publish(self, days: list[RetentionKpis]) -> None:
         producer = KafkaProducer(
