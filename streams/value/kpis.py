@@ -14,7 +14,7 @@ the score as well. Its risk, carried over to the time that is left until then (`
 the chance to lapse, and the loss belongs to the days from which that moment is less than 30 or 90 days
 away.
 
-In memory a customer takes about 500 bytes, with an alert that waits for its answer 300 more; a day that is
+In memory a customer takes about 500 bytes, with an alert that waits for its answer 400 more; a day that is
 open, and each of the `segments.active_days` ahead, a few dozen numbers.
 """
 
@@ -179,11 +179,12 @@ class KpiMachine:
             at_ms = max(at_ms, before.at_ms)
         day = at_ms // DAY_MS
         now = self._read(score, at_ms)
-        if before is not None:
-            self._hold(before, day, -1)
+        if before is None:
+            self._hold(now, day, 1)
+        else:
+            self._replace(before, now, day)
             if now.order_ms > before.order_ms:
                 self._alerts.order(customer_id, now.order_ms)
-        self._hold(now, day, 1)
         self._move(before, now, day)
         self._known[customer_id] = now
 
@@ -212,20 +213,50 @@ class KpiMachine:
 
     def _hold(self, known: _Known, day: int, sign: int) -> None:
         """Add what a score holds to the levels from a day on, or take it off again."""
-        hold = self._days.hold
         for dimension, name in (("rfm", known.rfm), ("lifecycle", known.lifecycle)):
-            hold(day, None, (dimension, name, "customers"), sign)
-            hold(day, None, (dimension, name, "historic"), sign * known.historic)
-            hold(day, None, (dimension, name, "predicted"), sign * known.predicted)
-            hold(day, None, (dimension, name, "at_risk"), sign * known.at_risk)
-        if known.lapse_ms:
-            loss = sign * round(known.chance * known.predicted)
-            variance = sign * round(known.chance * (1.0 - known.chance) * known.predicted**2)
-            end = -(-known.lapse_ms // DAY_MS) - 1  # the day at whose end the customer has lapsed, if at all
-            for span in LOSS_DAYS:
-                first = max(day, end - span)
-                hold(first, end, ("loss", span), loss)
-                hold(first, end, ("loss_variance", span), variance)
+            self._hold_in(
+                dimension,
+                name,
+                day,
+                sign,
+                sign * known.historic,
+                sign * known.predicted,
+                sign * known.at_risk,
+            )
+        self._hold_loss(known, day, sign)
+
+    def _replace(self, before: _Known, now: _Known, day: int) -> None:
+        """Take one score off and add the next; of a segment that stays the same only the difference."""
+        if before.rfm != now.rfm or before.lifecycle != now.lifecycle:
+            self._hold(before, day, -1)
+            self._hold(now, day, 1)
+            return
+        historic, predicted = now.historic - before.historic, now.predicted - before.predicted
+        at_risk = now.at_risk - before.at_risk
+        self._hold_in("rfm", now.rfm, day, 0, historic, predicted, at_risk)
+        self._hold_in("lifecycle", now.lifecycle, day, 0, historic, predicted, at_risk)
+        self._hold_loss(before, day, -1)
+        self._hold_loss(now, day, 1)
+
+    def _hold_in(
+        self, dimension: str, name: str, day: int, customers: int, historic: int, predicted: int, at_risk: int
+    ) -> None:
+        hold = self._days.hold
+        hold(day, None, (dimension, name, "customers"), customers)
+        hold(day, None, (dimension, name, "historic"), historic)
+        hold(day, None, (dimension, name, "predicted"), predicted)
+        hold(day, None, (dimension, name, "at_risk"), at_risk)
+
+    def _hold_loss(self, known: _Known, day: int, sign: int) -> None:
+        if not known.lapse_ms:
+            return
+        loss = sign * round(known.chance * known.predicted)
+        variance = sign * round(known.chance * (1.0 - known.chance) * known.predicted**2)
+        end = -(-known.lapse_ms // DAY_MS) - 1  # the day at whose end the customer has lapsed, if at all
+        for span in LOSS_DAYS:
+            first = max(day, end - span)
+            self._days.hold(first, end, ("loss", span), loss)
+            self._days.hold(first, end, ("loss_variance", span), variance)
 
     def _move(self, before: _Known | None, now: _Known | None, day: int) -> None:
         """Count who comes and goes."""
