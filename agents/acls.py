@@ -23,16 +23,29 @@ from kafka.errors import (
 from agents.cluster import admin
 from agents.errors import OperatorError
 from agents.settings import Settings
-from schemas.topics import CHANGELOG, CUSTOMER_SCORES, ERASURES, EXAMPLES, INPUTS, MODELS, TOPICS, TopicSpec
+from schemas.topics import (
+    CHANGELOG,
+    CHURN_ALERTS,
+    CUSTOMER_SCORES,
+    ERASURES,
+    EXAMPLES,
+    INPUTS,
+    MODELS,
+    RETENTION_KPIS,
+    SEGMENT_CHANGES,
+    TOPICS,
+    TopicSpec,
+)
 
-Party = Literal["sender", "worker", "reader", "operator", "eraser"]
-PARTIES: tuple[Party, ...] = ("sender", "worker", "reader", "operator", "eraser")
+Party = Literal["sender", "worker", "reader", "operator", "eraser", "teller"]
+PARTIES: tuple[Party, ...] = ("sender", "worker", "reader", "operator", "eraser", "teller")
 """Who puts messages on the inputs, `holdfast worker`, who reads what it says, `holdfast topics --create`,
-`holdfast forget`."""
+`holdfast forget`, `holdfast kpis`."""
 
 Resource = Literal["topic", "group", "transactional id"]
 
 _HEARD = (EXAMPLES, MODELS)
+_TOLD_OF = (CHURN_ALERTS, SEGMENT_CHANGES, CUSTOMER_SCORES, EXAMPLES)
 _PROOF = (*INPUTS, CHANGELOG, CUSTOMER_SCORES)
 
 
@@ -78,12 +91,16 @@ def _operations(spec: TopicSpec, party: Party) -> tuple[str, ...]:
     if party == "eraser":
         own = ("WRITE",) if spec.name == ERASURES else ("READ",) if spec.name in _PROOF else ("DESCRIBE",)
         return (*own, "DESCRIBE_CONFIGS")
+    if party == "teller":
+        return ("READ", "WRITE") if spec.name == RETENTION_KPIS else ("READ",) * (spec.name in _TOLD_OF)
     match spec.role, party:
         case ("input", "sender") | ("dead", "worker"):
             return ("WRITE",)
         case ("input", "worker") | ("output" | "dead", "reader"):
             return ("READ",)
         case "output", "worker":
+            if spec.name == RETENTION_KPIS:
+                return ("DESCRIBE",)  # it sees that the topic is there
             return ("READ", "WRITE") if spec.name in _HEARD else ("WRITE",)
         case "internal", "worker":
             return ("READ", "WRITE", "DESCRIBE_CONFIGS")
@@ -144,7 +161,7 @@ def acl_table() -> str:
     Examples
     --------
     >>> print(acl_table().splitlines()[2])
-    | topic `clickstream` | WRITE | READ |  | CREATE, DESCRIBE | READ, DESCRIBE_CONFIGS |
+    | topic `clickstream` | WRITE | READ |  | CREATE, DESCRIBE | READ, DESCRIBE_CONFIGS |  |
     """
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for right in rights(Settings()):

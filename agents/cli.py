@@ -16,6 +16,7 @@ from agents.commands_console import console
 from agents.commands_demo import demo
 from agents.commands_forget import forget
 from agents.commands_kafka import broker, send, topics, watch
+from agents.commands_kpis import kpis
 from agents.commands_rekey import rekey
 from agents.commands_replay import replay
 from agents.commands_samples import sample
@@ -87,5 +88,18 @@ def settings(invocation: Invocation) -> None:
     click.echo(settings_toml(invocation.settings()), nl=False)
 
 
-for command in (worker, console, broker, topics, send, watch, forget, sample, replay, rekey, demo):
+for command in (
+    worker,
+    console,
+    broker,
+    topics,
+    send,
+    watch,
+    kpis,
+    forget,
+    sample,
+    replay,
+    rekey,
+    demo,
+):
     main.add_command(command)

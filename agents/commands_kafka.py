@@ -25,6 +25,7 @@ WATCHABLE = (
     "customer-scores",
     "examples",
     "models",
+    "retention-kpis",
     "clickstream",
     "orders",
     "clickstream.dlq",

@@ -14,6 +14,7 @@ from rich.text import Text
 from agents.client import Record
 from schemas.codec import utc
 from schemas.decisions import ChurnAlert, CustomerScore, Reason, SegmentChange
+from schemas.kpis import RetentionKpis
 from schemas.learning import Example, ModelSnapshot
 from schemas.topics import TOPIC_BY_NAME
 
@@ -76,6 +77,8 @@ def one_line(record: Record) -> Text:
             return _example(message)
         case ModelSnapshot():
             return _model(message)
+        case RetentionKpis():
+            return kpis_line(message)
     raise TypeError(f"no line for {type(message).__name__}")
 
 
@@ -149,6 +152,21 @@ def _model(model: ModelSnapshot) -> Text:
     quality = ", ".join(f"{name} {value:.4g}" for name, value in model.metrics.items())
     when = "-" if model.event_time is None else _time(model.event_time)
     return Text(f"{when}  model {model.model_version}  learned {model.n_learned}  {quality}")
+
+
+def kpis_line(day: RetentionKpis) -> Text:
+    """Tell a day in one line."""
+    line = Text(f"{day.day.isoformat()}  ").append(f"{day.active} active", "bold")
+    rate = "" if day.churn.rate is None else f", {day.churn.rate:.1%} lapsed in {day.churn.window_days} days"
+    line.append(f" of {day.customers} customers{rate}")
+    losses = ", ".join(
+        f"{loss.expected:.2f} ({loss.low:.2f} to {loss.high:.2f}) in {loss.days} days" for loss in day.losses
+    )
+    line.append(f"  to lose {losses}")
+    right = (
+        "" if day.outcomes.precision is None else f", {day.outcomes.precision:.0%} of those due were right"
+    )
+    return line.append(f"  alerts {day.alerts.raised} new, {day.alerts.open} open{right}", "dim")
 
 
 def _dead_letter(record: Record) -> Text:

@@ -143,10 +143,10 @@ class Rekey:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        kafka, reach = self._settings.kafka, aiokafka_arguments(self._settings)
+        kafka = self._settings.kafka
         consumer = AIOKafkaConsumer(
             self._origin,
-            **reach,
+            **aiokafka_arguments(self._settings),
             **FETCHING,
             group_id=f"{kafka.group}-rekey-{self._origin}",
             auto_offset_reset="earliest",
@@ -157,7 +157,7 @@ class Rekey:
             heartbeat_interval_ms=int(kafka.session_timeout_seconds * 100),
         )
         producer = AIOKafkaProducer(
-            **reach,
+            **aiokafka_arguments(self._settings),
             acks="all",
             enable_idempotence=kafka.idempotent_producer,
             max_batch_size=MAX_BATCH_BYTES,

@@ -33,10 +33,12 @@ from schemas.sources.config import SourceConfig
 from schemas.topics import CLICKSTREAM, INPUTS
 from streams.customer.decision import Decision
 from streams.replay import Replay
+from streams.value.kpis import KpiMachine
 
 REPORT = "report.json"
+KPIS = "retention_kpis.jsonl"
 DEAD_LETTERS = "dead_letters.jsonl"
-RESULTS = (REPORT, *(f"{name}.jsonl" for name in DECISIONS.values()), DEAD_LETTERS)
+RESULTS = (REPORT, *(f"{name}.jsonl" for name in DECISIONS.values()), KPIS, DEAD_LETTERS)
 """The files that a replay writes."""
 
 _STEP = 100
@@ -96,7 +98,7 @@ def _replay_into(
     model: ModelSnapshot | None,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    with _Results(folder, reading) as results:
+    with _Results(folder, reading, KpiMachine(settings.streams)) as results:
         replay = Replay(
             settings.streams,
             sink=results.say,
@@ -163,11 +165,12 @@ def _bytes_done(reading: _Reading, replay: Replay, events: int) -> int:
 class _Results:
     """The files of lines while they are written, and what has to be counted on the way."""
 
-    def __init__(self, folder: Path, reading: _Reading) -> None:
+    def __init__(self, folder: Path, reading: _Reading, kpis: KpiMachine) -> None:
         self.alert_states: Counter[str] = Counter()
         self.dead_reasons: Counter[str] = Counter()
         self._folder = folder
         self._reading = reading
+        self._kpis = kpis
         self._stack = ExitStack()
 
     def __enter__(self) -> _Results:
@@ -175,6 +178,7 @@ class _Results:
             return self._stack.enter_context((self._folder / name).open("wb"))
 
         self._topics = {topic: opened(f"{name}.jsonl") for topic, name in DECISIONS.items()}
+        self._told = opened(KPIS)
         self._dead = opened(DEAD_LETTERS)
         return self
 
@@ -190,6 +194,8 @@ class _Results:
             if isinstance(payload, ChurnAlert):
                 self.alert_states[payload.state] += 1
         self._topics[decision.topic].write(line + b"\n")
+        for day in self._kpis.follow(decision):
+            self._told.write(encode(day) + b"\n")
 
     def refuse(self, source: int, value: bytes, error: WireError) -> None:
         self.dead_reasons[error.reason] += 1

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
+from schemas.kpis import RetentionKpis
 from schemas.learning import Example, ModelSnapshot
 
 Cleanup = Literal["delete", "compact"]
@@ -55,6 +56,7 @@ SEGMENT_CHANGES = "segment-changes"
 CUSTOMER_SCORES = "customer-scores"
 EXAMPLES = "examples"
 MODELS = "models"
+RETENTION_KPIS = "retention-kpis"
 CHANGELOG = "customers-changelog"
 LEARNER_CHECKPOINT = "learner-checkpoint"
 ERASURES = "erasures"
@@ -136,6 +138,16 @@ TOPICS: tuple[TopicSpec, ...] = (
         payload=ModelSnapshot.__name__,
         about="each served model as plain numbers",
         schema=ModelSnapshot,
+    ),
+    TopicSpec(
+        name=RETENTION_KPIS,
+        role="output",
+        key="day",
+        per_customer=False,
+        cleanup="compact",
+        payload=RetentionKpis.__name__,
+        about="each day of event time: customers and value by segment, churn, losses to come, alerts",
+        schema=RetentionKpis,
     ),
     TopicSpec(
         name=CHANGELOG,

@@ -146,6 +146,13 @@ class ValueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     margin: Annotated[float, Meta(gt=0.0, le=1.0, description="Share of revenue that is margin.")] = 1.0
     horizon_days: Annotated[float, Meta(gt=0.0, description="Predicted value covers so many days.")] = 365.0
+    discount_rate: Annotated[
+        float,
+        Meta(ge=0.0, le=10.0, description="Yearly rate at which predicted value is discounted; 0.1 is 10 %."),
+    ] = 0.1
+    acquisition_cost: Annotated[
+        float, Meta(ge=0.0, description="What winning a customer costs, taken off their lifetime value.")
+    ] = 0.0
     prior_orders: Annotated[
         float, Meta(gt=0.0, description="Weight of the prior order rate, in orders (gamma shape).")
     ] = 0.5

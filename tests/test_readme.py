@@ -111,5 +111,5 @@ def test_the_replay_commands_write_the_files_they_name(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode((tmp_path / "replay-out" / "report.json").read_bytes())
     assert report["events"]["read"] == 300
-    names = ("alerts", "segment_changes", "scores", "examples", "models", "dead_letters")
+    names = ("alerts", "segment_changes", "scores", "examples", "models", "retention_kpis", "dead_letters")
     assert all((tmp_path / "replay-out" / f"{name}.jsonl").exists() for name in names)

@@ -21,9 +21,11 @@ from agents.client import send, watch
 from agents.cluster import admin, create_missing, describe
 from agents.errors import OperatorError
 from agents.forget import forget
+from agents.kpis import follow
 from agents.settings import Settings
 from agents.worker import prepare
 from deploy.kafka.local import LocalKafka
+from schemas.kpis import RetentionKpis
 from schemas.topics import TOPICS
 from tests.kafka.listeners import PASSWORD, login, reach, scram_users, secret_file
 from tests.live.harness import Worker, committed, own_settings
@@ -104,8 +106,9 @@ def test_with_the_documented_rights_everything_works_and_without_them_it_is_told
             "password_file": secret_file(tmp_path / "password", PASSWORD),
         }
         settings = reach(kafka, security, topics__partitions=2, reviews__horizon_days=28)
-        operator, sender, worker, reader, eraser = (
-            as_party(settings, party) for party in ("operator", "sender", "worker", "reader", "eraser")
+        operator, sender, worker, reader, eraser, teller = (
+            as_party(settings, party)
+            for party in ("operator", "sender", "worker", "reader", "eraser", "teller")
         )
         with pytest.raises(OperatorError, match="refuses to create"):
             create_missing(operator)
@@ -122,6 +125,10 @@ def test_with_the_documented_rights_everything_works_and_without_them_it_is_told
             running.until_processed(len(messages))
             for topic in ("segment-changes", "customer-scores"):
                 assert list(watch(reader, [topic], from_beginning=True, count=3, timeout=30.0))
+            told: list[RetentionKpis] = []
+            follow(teller, told.append, once=True)
+            assert told
+            assert list(watch(reader, ["retention-kpis"], from_beginning=True, count=1, timeout=30.0))
             assert forget(eraser, ["00004"], timeout=60.0).customers
             assert running.stop() == 0, running.said()
         with pytest.raises(OperatorError):

@@ -13,6 +13,7 @@ from schemas.topics import (
     INPUTS,
     LEARNER_CHECKPOINT,
     MODELS,
+    RETENTION_KPIS,
     TOPIC_BY_NAME,
     TOPICS,
     TopicSpec,
@@ -75,16 +76,16 @@ def test_every_output_has_a_schema_and_nothing_else_has(spec: TopicSpec) -> None
 @ALL
 def test_what_is_keyed_by_customer_names_the_customer_in_the_payload(spec: TopicSpec) -> None:
     if spec.schema is not None:
-        key = {"customer id": "customer_id", "model version": "model_version"}[spec.key]
+        key = {"customer id": "customer_id", "model version": "model_version", "day": "day"}[spec.key]
         assert key in spec.schema.__struct_fields__
         assert "version" in spec.schema.__struct_fields__
 
 
 def test_only_what_a_restart_or_a_late_reader_needs_is_compacted() -> None:
     compacted = {spec.name for spec in TOPICS if spec.cleanup == "compact"}
-    assert compacted == {CUSTOMER_SCORES, CHANGELOG, LEARNER_CHECKPOINT}
+    assert compacted == {CUSTOMER_SCORES, RETENTION_KPIS, CHANGELOG, LEARNER_CHECKPOINT}
 
 
 def test_what_is_learned_once_for_the_shop_has_one_partition() -> None:
     single = {spec.name for spec in TOPICS if not spec.per_customer}
-    assert single == {EXAMPLES, MODELS, LEARNER_CHECKPOINT, dead_letters_of(EXAMPLES)}
+    assert single == {EXAMPLES, MODELS, RETENTION_KPIS, LEARNER_CHECKPOINT, dead_letters_of(EXAMPLES)}

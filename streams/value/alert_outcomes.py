@@ -1,0 +1,130 @@
+"""What became of alerts: which episodes are open, and whether a customer ordered after all.
+
+An alert says that no order will come within the horizon. So much later it was right or wrong: it counts on
+the day on which its horizon ends, as right from the beginning, and that is taken back with the first order
+in time. Nothing has to be looked up when the day comes, and it does not matter whether the alert or the
+order is heard of first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from schemas.codec import epoch_ms
+from schemas.decisions import ChurnAlert
+from streams.config import DAY_MS, days_ms
+from streams.value.days import Days
+
+MICRO = 1_000_000
+"""Money is counted in millionths, so that sums are exact."""
+
+
+class _Raised(NamedTuple):
+    at_ms: int
+    due_ms: int
+    lead_ms: int
+
+
+class AlertLedger:
+    """Follows the alerts of all customers.
+
+    A customer costs memory while an episode is open or a horizon has not ended.
+
+    Parameters
+    ----------
+    days
+        Where to count.
+    lapse_ms
+        So long without an order makes a customer lapse.
+    """
+
+    def __init__(self, days: Days, lapse_ms: int) -> None:
+        self._days = days
+        self._lapse_ms = lapse_ms
+        self._open: dict[str, tuple[str, bool]] = {}  # episode, escalated
+        self._raised: dict[str, list[_Raised]] = {}
+        self._due: dict[int, list[str]] = {}
+
+    def hear(self, alert: ChurnAlert, day: int, order_ms: int | None) -> None:
+        """Count an alert; a step that is heard again, or ends an episode never heard of, is not counted.
+
+        Parameters
+        ----------
+        order_ms
+            The customer's last order that is known of.
+        """
+        customer_id = alert.customer_id
+        episode, escalated = self._open.get(customer_id, ("", False))
+        if alert.state == "raised" and episode != alert.episode:
+            self._open[customer_id] = (alert.episode, False)
+            self._days.flow(day, ("alerts", "raised"), 1)
+            self._days.flow(day, ("alerts", "value_at_risk"), round(alert.value_at_risk * MICRO))
+            if not episode:
+                self._days.hold(day, None, ("alerts", "open"), 1)
+            self._await(alert, order_ms)
+        elif alert.state == "escalated" and not escalated:
+            self._open[customer_id] = (alert.episode, True)
+            self._days.flow(day, ("alerts", "escalated"), 1)
+            if not episode:  # raised before all that is known here
+                self._days.hold(day, None, ("alerts", "open"), 1)
+        elif alert.state == "resolved" and episode:
+            self._days.flow(day, ("alerts", alert.cause), 1)
+            self._end(customer_id, day)
+
+    def _await(self, alert: ChurnAlert, order_ms: int | None) -> None:
+        at_ms = epoch_ms(alert.event_time)
+        due_ms = at_ms + days_ms(alert.horizon_days)
+        # Without a known order the alert is taken to have come in time to the day.
+        lead_ms = 0 if order_ms is None else order_ms + self._lapse_ms - at_ms
+        raised = _Raised(at_ms, due_ms, lead_ms)
+        if due_ms // DAY_MS < self._days.open_day:
+            return  # told long ago
+        self._count(raised, 1, alerts=1)
+        if order_ms is not None and at_ms < order_ms <= due_ms:
+            self._count(raised, -1)
+        else:
+            self._raised.setdefault(alert.customer_id, []).append(raised)
+            self._due.setdefault(due_ms // DAY_MS, []).append(alert.customer_id)
+
+    def order(self, customer_id: str, order_ms: int) -> None:
+        """Take an order to the alerts that said there would be none."""
+        raised = self._raised.get(customer_id)
+        if raised is None:
+            return
+        waiting = []
+        for one in raised:
+            if one.at_ms < order_ms <= one.due_ms:
+                if one.due_ms // DAY_MS >= self._days.open_day:  # else it has been told already
+                    self._count(one, -1)
+            else:
+                waiting.append(one)
+        self._keep(customer_id, waiting)
+
+    def close(self, day: int) -> None:
+        """Let go of the alerts whose horizon ended on this day."""
+        for customer_id in self._due.pop(day, ()):
+            raised = self._raised.get(customer_id, [])
+            self._keep(customer_id, [one for one in raised if one.due_ms // DAY_MS > day])
+
+    def forget(self, customer_id: str, day: int) -> None:
+        """Erase a customer: an open episode is no longer open, and what waits is not followed up."""
+        for one in self._raised.pop(customer_id, []):
+            if one.due_ms // DAY_MS >= self._days.open_day:
+                self._count(one, -1, alerts=-1)
+        self._end(customer_id, day)
+
+    def _keep(self, customer_id: str, raised: list[_Raised]) -> None:
+        if raised:
+            self._raised[customer_id] = raised
+        else:
+            self._raised.pop(customer_id, None)
+
+    def _end(self, customer_id: str, day: int) -> None:
+        if self._open.pop(customer_id, None) is not None:
+            self._days.hold(day, None, ("alerts", "open"), -1)
+
+    def _count(self, raised: _Raised, churned: int, alerts: int = 0) -> None:
+        day = raised.due_ms // DAY_MS
+        self._days.flow(day, ("outcomes", "alerts"), alerts)
+        self._days.flow(day, ("outcomes", "churned"), churned)
+        self._days.flow(day, ("outcomes", "lead_ms"), churned * raised.lead_ms)

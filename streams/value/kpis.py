@@ -1,0 +1,293 @@
+"""Retention KPIs: what the scores, alerts and answers of a day come to, for the whole shop.
+
+The machine takes what Holdfast says and tells each day of event time once it is over. Of each customer the
+newest score counts, and what it holds is added to the levels of the day (`streams.value.days`) until the
+next one takes it off again. Nothing is looked up when a day ends, however many customers there are, and
+messages of different customers may come in any order.
+
+A day ends when time has gone on for `GRACE_MS` beyond it. Time goes on with a message that is newer
+than the newest before it, and then to that newest: after a gap in event time, the first event comes
+together with timers that were due in the gap, and they are heard of before any day in it is told.
+
+To lapse is to become `defecting`: to be silent for `segments.active_days`. What will be lost so is told by
+the score as well. Its risk, carried over to the time that is left until then (`streams.value.lapse`), is
+the chance to lapse, and the loss belongs to the days from which that moment is less than 30 or 90 days
+away.
+
+In memory a customer takes about 500 bytes, with an alert that waits for its answer 400 more; a day that is
+open, and each of the `segments.active_days` ahead, a few dozen numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+
+import msgspec
+
+from schemas.codec import epoch_ms
+from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
+from schemas.kpis import RetentionKpis
+from schemas.learning import Example
+from schemas.topics import CUSTOMER_SCORES
+from streams.config import DAY_MS, HOUR_MS, StreamConfig, days_ms
+from streams.customer.decision import Decision
+from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT
+from streams.value.alert_outcomes import MICRO, AlertLedger
+from streams.value.day_kpis import ACTIVE_STAGES, LOSS_DAYS, DayKpis, day_number
+from streams.value.days import Days
+from streams.value.lapse import prob_silent
+
+GRACE_MS = 6 * HOUR_MS
+"""A day is told so long after its end."""
+
+_NEVER = 2**31
+
+_PROSPECT = LIFECYCLE_NAMES[PROSPECT]
+
+_SURE = 1e-9
+"""How near to 0 and 1 a risk is taken to come."""
+
+
+class _Known(msgspec.Struct, array_like=True, gc=False):
+    """What the newest score of a customer says; money in millionths."""
+
+    at_ms: int
+    order_ms: int
+    rfm: str
+    lifecycle: str
+    historic: int
+    predicted: int
+    at_risk: int
+    lapse_ms: int  # when silence will make the customer lapse; 0 where it has
+    chance: float  # to lapse then
+
+
+class Going:
+    """How far event time has gone on in a sequence of messages that is nearly in order.
+
+    Examples
+    --------
+    >>> going = Going()
+    >>> [going.observe(at_ms) for at_ms in (5, 90, 40, 60, 91)]
+    [0, 5, 5, 5, 90]
+    """
+
+    __slots__ = ("_newest_ms", "until_ms")
+
+    def __init__(self) -> None:
+        self._newest_ms = 0
+        self.until_ms = 0
+
+    def observe(self, at_ms: int) -> int:
+        """Take the time of a message; give the time before which no more is expected."""
+        if at_ms > self._newest_ms:
+            self.until_ms, self._newest_ms = self._newest_ms, at_ms
+        return self.until_ms
+
+
+def event_time_ms(decision: Decision) -> int | None:
+    """Say what moment a decision is about; None for one that removes an entry, and for a model.
+
+    Examples
+    --------
+    >>> event_time_ms(Decision(CUSTOMER_SCORES, "c1", None)) is None
+    True
+    """
+    payload = decision.payload
+    if isinstance(payload, CustomerScore | ChurnAlert | SegmentChange):
+        return epoch_ms(payload.event_time)
+    return epoch_ms(payload.matured_at) if isinstance(payload, Example) else None
+
+
+class KpiMachine:
+    """Takes decisions and tells days.
+
+    Parameters
+    ----------
+    config
+        `segments.active_days` and `value.prior_orders`.
+    told
+        Days that were told before, oldest first: it goes on with the day after the last of them. What is
+        given to it then may begin earlier, and should, for it has to know each customer's newest score.
+
+    Examples
+    --------
+    >>> KpiMachine(StreamConfig()).follow(Decision(CUSTOMER_SCORES, "c1", None))
+    []
+    """
+
+    def __init__(self, config: StreamConfig, told: Sequence[RetentionKpis] = ()) -> None:
+        self._lapse_ms = days_ms(config.segments.active_days)
+        self._prior_orders = config.value.prior_orders
+        # Without days before: later than any day, until the first message says which it is.
+        first = day_number(told[-1].day) + 1 if told else _NEVER
+        self._days = Days(first, resumed=bool(told))
+        self._telling = DayKpis(config.segments.active_days, told)
+        self._alerts = AlertLedger(self._days, self._lapse_ms)
+        self._known: dict[str, _Known] = {}
+        self._going = Going()
+        self._newest_ms = 0
+
+    @property
+    def due_ms(self) -> int:
+        """The first open day is over when event time has come here."""
+        return (self._days.open_day + 1) * DAY_MS + GRACE_MS
+
+    def follow(self, decision: Decision) -> list[RetentionKpis]:
+        """Take the next decision of a single sequence, and tell the days that are over with it."""
+        at_ms = event_time_ms(decision)
+        told = [] if at_ms is None else self.tell(self._going.observe(at_ms))
+        self.take(decision)
+        return told
+
+    def tell(self, until_ms: int) -> list[RetentionKpis]:
+        """Tell the days that are over when event time has come to `until_ms`."""
+        told = []
+        while self.due_ms <= until_ms:
+            self._alerts.close(self._days.open_day)
+            told.append(self._telling.close(self._days))
+        return told
+
+    def take(self, decision: Decision) -> None:
+        """Take one decision of any topic."""
+        payload, at_ms = decision.payload, event_time_ms(decision)
+        if at_ms is None:
+            if payload is None and decision.topic == CUSTOMER_SCORES:
+                self._remove(decision.customer_id, self._newest_ms // DAY_MS)
+            return
+        day = at_ms // DAY_MS
+        self._newest_ms = max(self._newest_ms, at_ms)
+        self._days.reach(day)
+        if day < self._days.open_day:
+            self._days.flow(day, "late", 1)
+        if isinstance(payload, CustomerScore):
+            self._score(payload)
+        elif isinstance(payload, ChurnAlert):
+            known = self._known.get(payload.customer_id)
+            self._alerts.hear(payload, day, None if known is None else known.order_ms)
+        elif isinstance(payload, Example):
+            self._answer(payload, day)
+        elif isinstance(payload, SegmentChange) and payload.current == _PROSPECT:
+            self._remove(payload.customer_id, day)  # every order was called off
+
+    def _score(self, score: CustomerScore) -> None:
+        customer_id = score.customer_id
+        before = self._known.get(customer_id)
+        at_ms = epoch_ms(score.event_time)
+        if before is not None:
+            at_ms = max(at_ms, before.at_ms)
+        day = at_ms // DAY_MS
+        now = self._read(score, at_ms)
+        if before is None:
+            self._hold(now, day, 1)
+        else:
+            self._replace(before, now, day)
+            if now.order_ms > before.order_ms:
+                self._alerts.order(customer_id, now.order_ms)
+        self._move(before, now, day)
+        self._known[customer_id] = now
+
+    def _read(self, score: CustomerScore, at_ms: int) -> _Known:
+        order_ms = epoch_ms(score.event_time) - days_ms(score.time_since_last_order_days)
+        lapse_ms, chance = 0, 0.0
+        if score.lifecycle in ACTIVE_STAGES and order_ms + self._lapse_ms > at_ms:
+            lapse_ms = order_ms + self._lapse_ms
+            chance = prob_silent(
+                min(max(score.risk, _SURE), 1.0 - _SURE),
+                score.horizon_days,
+                (lapse_ms - at_ms) / DAY_MS,
+                self._prior_orders + score.orders - 1,
+            )
+        return _Known(
+            at_ms=at_ms,
+            order_ms=order_ms,
+            rfm=score.rfm,
+            lifecycle=score.lifecycle,
+            historic=round(score.historic_value * MICRO),
+            predicted=round(score.predicted_value * MICRO),
+            at_risk=round(score.value_at_risk * MICRO),
+            lapse_ms=lapse_ms,
+            chance=chance,
+        )
+
+    def _hold(self, known: _Known, day: int, sign: int) -> None:
+        """Add what a score holds to the levels from a day on, or take it off again."""
+        for dimension, name in (("rfm", known.rfm), ("lifecycle", known.lifecycle)):
+            self._hold_in(
+                dimension,
+                name,
+                day,
+                sign,
+                sign * known.historic,
+                sign * known.predicted,
+                sign * known.at_risk,
+            )
+        self._hold_loss(known, day, sign)
+
+    def _replace(self, before: _Known, now: _Known, day: int) -> None:
+        """Take one score off and add the next; of a segment that stays the same only the difference."""
+        if before.rfm != now.rfm or before.lifecycle != now.lifecycle:
+            self._hold(before, day, -1)
+            self._hold(now, day, 1)
+            return
+        historic, predicted = now.historic - before.historic, now.predicted - before.predicted
+        at_risk = now.at_risk - before.at_risk
+        self._hold_in("rfm", now.rfm, day, 0, historic, predicted, at_risk)
+        self._hold_in("lifecycle", now.lifecycle, day, 0, historic, predicted, at_risk)
+        self._hold_loss(before, day, -1)
+        self._hold_loss(now, day, 1)
+
+    def _hold_in(
+        self, dimension: str, name: str, day: int, customers: int, historic: int, predicted: int, at_risk: int
+    ) -> None:
+        hold = self._days.hold
+        hold(day, None, (dimension, name, "customers"), customers)
+        hold(day, None, (dimension, name, "historic"), historic)
+        hold(day, None, (dimension, name, "predicted"), predicted)
+        hold(day, None, (dimension, name, "at_risk"), at_risk)
+
+    def _hold_loss(self, known: _Known, day: int, sign: int) -> None:
+        if not known.lapse_ms:
+            return
+        loss = sign * round(known.chance * known.predicted)
+        variance = sign * round(known.chance * (1.0 - known.chance) * known.predicted**2)
+        end = -(-known.lapse_ms // DAY_MS) - 1  # the day at whose end the customer has lapsed, if at all
+        for span in LOSS_DAYS:
+            first = max(day, end - span)
+            self._days.hold(first, end, ("loss", span), loss)
+            self._days.hold(first, end, ("loss_variance", span), variance)
+
+    def _move(self, before: _Known | None, now: _Known | None, day: int) -> None:
+        """Count who comes and goes."""
+        flow = self._days.flow
+        for dimension in ("rfm", "lifecycle"):
+            name, name_before = getattr(now, dimension, None), getattr(before, dimension, None)
+            if name != name_before:
+                if name_before is not None:
+                    flow(day, (dimension, name_before, "left"), 1)
+                if name is not None:
+                    flow(day, (dimension, name, "entered"), 1)
+        if before is not None and now is not None:
+            was, is_ = before.lifecycle in ACTIVE_STAGES, now.lifecycle in ACTIVE_STAGES
+            if was and not is_:
+                flow(day, "churned", 1)
+                flow(day, "lost", before.predicted)
+            elif is_ and not was:
+                flow(day, "won_back", 1)
+
+    def _answer(self, example: Example, day: int) -> None:
+        flow = self._days.flow
+        right = example.risk if example.label else 1.0 - example.risk
+        flow(day, ("answers", "questions"), 1)
+        flow(day, ("answers", "churned"), example.label)
+        flow(day, ("answers", "risk"), round(example.risk * MICRO))
+        flow(day, ("answers", "log_loss"), round(-log(max(right, _SURE)) * MICRO))
+
+    def _remove(self, customer_id: str, day: int) -> None:
+        known = self._known.pop(customer_id, None)
+        if known is not None:
+            day = max(day, known.at_ms // DAY_MS)
+            self._hold(known, day, -1)
+            self._move(known, None, day)
+            self._alerts.forget(customer_id, day)
