@@ -92,6 +92,20 @@ class Invocation:
         return load(self.config, os.environ, {**self.assignments, **(overrides or {})})
 
 
+def assignments(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read repeated KEY=VALUE options; a callback for click."""
+    pairs = [value.partition("=") for value in values]
+    for value, (key, equals, _) in zip(values, pairs, strict=True):
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
+        if key.strip() == "security.password":
+            raise click.BadParameter(
+                "a password on the command line is seen by every user of the machine; "
+                "HOLDFAST_SECURITY__PASSWORD or security.password_file keeps it"
+            )
+    return {key.strip(): value for key, _, value in pairs}
+
+
 def examples(*lines: str) -> str:
     r"""Give command lines as the end of a command's help, each on a line of its own.
 
