@@ -17,7 +17,7 @@ from schemas.decisions import ChurnAlert
 from schemas.events import Order
 from schemas.learning import Example, ModelSnapshot
 from schemas.topics import CHURN_ALERTS, MODELS
-from streams.config import StreamConfig, days_ms
+from streams.config import DAY_MS, StreamConfig, days_ms
 from streams.customer.decision import Decision
 from streams.evaluation.audit import Auditor
 from streams.evaluation.budget import Expected, Peaks
@@ -219,5 +219,8 @@ def threshold(settings: Settings, files: Sequence[Lines], horizon_days: float, p
     )
     again.run(reading(files))
     figures = collector.figures(again.first_ms, again.last_ms)["alerts"]
+    from_ms, last_ms = (again.first_ms or 0) + days_ms(2.0 * horizon_days), again.last_ms or 0
+    if last_ms > from_ms:  # until then there is hardly a model
+        figures["per_day"] = collector.raised_from(from_ms) * DAY_MS / (last_ms - from_ms)
     expected = [peaks[0].expected(level) for level in (*THRESHOLDS, found)]
     return Threshold(own, expected, peaks[0].days, figures)

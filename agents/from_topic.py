@@ -147,9 +147,8 @@ class _Reading:
         self._newest = dict.fromkeys(partitions, 0)
         self._open = {p for p in partitions if starts[p] < self._ends[p]}
         self.total = sum(max(0, self._ends[p] - starts[p]) for p in partitions)
-        for partition in partitions:
-            consumer.seek(partition, starts[partition])
-        consumer.pause(*(set(partitions) - self._open))
+        self._next = starts
+        self._asked: set[TopicPartition] = set()
 
     def merged(self) -> Iterator[bytes]:
         order = {partition: place for place, partition in enumerate(self._waiting)}
@@ -176,16 +175,25 @@ class _Reading:
         while any(partition in self._open and not self._waiting[partition] for partition in wanted):
             if time.monotonic() > deadline:
                 raise OperatorError("the broker does not give the records that it says it has")
-            full = {p for p in self._open if len(self._waiting[p]) >= _ENOUGH}
-            self._consumer.pause(*full)
-            self._consumer.resume(*(self._open - full))
+            self._ask({p for p in self._open if len(self._waiting[p]) < _ENOUGH})
             for partition, records in self._consumer.poll(timeout_ms=_POLL_MS).items():
                 deadline = time.monotonic() + self._patience
                 for record in records:
                     self._take(partition, record)
-            for partition in tuple(self._open):
-                if self._consumer.position(partition) >= self._ends[partition]:
-                    self._close(partition)
+            for partition in self._asked & self._open:
+                # Not the last record's offset: markers of transactions have offsets as well.
+                self._next[partition] = self._consumer.position(partition)
+                if self._next[partition] >= self._ends[partition]:
+                    self._open.discard(partition)
+
+    def _ask(self, partitions: set[TopicPartition]) -> None:
+        """Read these partitions and no other; a partition that was paused does not always wake up again."""
+        if partitions == self._asked:
+            return
+        self._asked = partitions
+        self._consumer.assign(sorted(partitions))
+        for partition in partitions:
+            self._consumer.seek(partition, self._next[partition])
 
     def _take(self, partition: TopicPartition, record: Any) -> None:
         if partition not in self._open or record.offset >= self._ends[partition]:
@@ -195,13 +203,9 @@ class _Reading:
         if not self._begun[partition]:
             return
         if self._until_ms is not None and record.timestamp >= self._until_ms:
-            self._close(partition)
+            self._open.discard(partition)
             return
         value = b"null" if record.value is None else record.value
         with suppress(WireError):  # the replay will say so
             self._newest[partition] = decode_event(value, self._max_bytes).time_ms
         self._waiting[partition].append((self._newest[partition], value))
-
-    def _close(self, partition: TopicPartition) -> None:
-        self._open.discard(partition)
-        self._consumer.pause(partition)

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from agents.plots import Axis, Canvas, axis, dates, legend, matrix
+from agents.variants import BASE
 from agents.wording import name_in_words
 from streams.evaluation.migration import NAMES
 
@@ -36,8 +37,8 @@ border-top:2px solid var(--main);margin-right:.4em;vertical-align:.25em}
 .key.other::before{border-top:2px dashed
 var(--other)}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem}
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid var(--grid);font-weight:400}
-th:first-child{text-align:left}td.text{text-align:left}thead th{color:var(--soft);vertical-align:bottom}
-td small{display:block;color:var(--soft);white-space:nowrap}.clear{font-weight:600}
+th:first-child,td.text,th.text{text-align:left}thead th{color:var(--soft);vertical-align:bottom}
+td small,th small{display:block;color:var(--soft);white-space:nowrap}.clear{font-weight:600}
 .matrix td[style]{background:color-mix(in srgb,var(--main) calc(var(--share)*.6),transparent)}
 .matrix thead span{writing-mode:vertical-rl;transform:rotate(180deg)}
 .matrix td,.matrix th{padding:.2rem .45rem}
@@ -132,33 +133,38 @@ def _head(content: dict[str, Any]) -> str:
 
 
 def _comparison(comparison: dict[str, Any]) -> str:
-    head = "".join(f"<th>{title}{f' ({unit})' if unit else ''}</th>" for title, _, unit in FIGURES.values())
+    head = "".join(f"<th>{_named(variant)}</th>" for variant in comparison["variants"])
     rows = []
-    for variant in comparison["variants"]:
-        cells = []
-        for name, (_, decimals, _unit) in FIGURES.items():
-            value, change = variant["figures"][name], variant["differences"][name]
-            if variant["name"] == "base":
-                small = f"{number(value['low'], decimals)} to {number(value['high'], decimals)}"
-                cells.append(f"<td>{number(value['value'], decimals)}<small>{small}</small></td>")
-                continue
-            low, high = change["low"], change["high"]
-            clear = low is not None and (low > 0.0 or high < 0.0)
-            moved, least, most = (_signed(figure, decimals) for figure in (change["value"], low, high))
-            small = f"{moved} ({least} to {most})"
-            cells.append(
-                f"<td>{number(value['value'], decimals)}"
-                f"<small{' class=clear' if clear else ''}>{small}</small></td>"
-            )
-        changed = ", ".join(f"{key} = {value}" for key, value in variant["changed"].items())
-        note = "" if variant["same_questions"] else " (asks other questions: another horizon)"
-        about = f"<small>{escape(changed + note) or 'settings in force'}</small>"
-        rows.append(f"<tr><th>{escape(variant['name'])}{about}</th>{''.join(cells)}</tr>")
+    for name, (title, decimals, unit) in FIGURES.items():
+        cells = "".join(_compared(variant, name, decimals) for variant in comparison["variants"])
+        rows.append(f"<tr><th>{title}{f' ({unit})' if unit else ''}</th>{cells}</tr>")
     return (
-        f"<section><h2>Variants</h2><div class='wide'><table><thead><tr><th>variant</th>{head}</tr></thead>"
+        f"<section><h2>Variants</h2><div class='wide'><table><thead><tr><th>figure</th>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div><p class='soft'>Small: for the base its 95 % interval, "
         f"for the others the difference from the base with its 95 % interval, bold where that excludes 0; "
         f"paired bootstrap over customers, {comparison['resamples']:,} resamples.</p></section>"
+    )
+
+
+def _named(variant: dict[str, Any]) -> str:
+    lines = [f"{key} = {value}" for key, value in variant["changed"].items()] or ["settings in force"]
+    if not variant["same_questions"]:
+        lines.append("other horizon: other questions")
+    small = "".join(f"<small>{escape(line)}</small>" for line in lines)
+    return f"<span>{escape(variant['name'])}{small}</span>"
+
+
+def _compared(variant: dict[str, Any], name: str, decimals: int) -> str:
+    value, change = variant["figures"][name], variant["differences"][name]
+    if variant["name"] == BASE:
+        small = f"{number(value['low'], decimals)} to {number(value['high'], decimals)}"
+        return f"<td>{number(value['value'], decimals)}<small>{small}</small></td>"
+    low, high = change["low"], change["high"]
+    clear = low is not None and (low > 0.0 or high < 0.0)
+    moved, least, most = (_signed(figure, decimals) for figure in (change["value"], low, high))
+    return (
+        f"<td>{number(value['value'], decimals)}"
+        f"<small{' class=clear' if clear else ''}>{moved} ({least} to {most})</small></td>"
     )
 
 
@@ -285,7 +291,7 @@ def _open(alerts: list[dict[str, Any]]) -> str:
     return (
         "<section><h2>Open alerts with the most at risk</h2><div class='wide'><table><thead><tr>"
         "<th>customer</th><th>since</th><th>risk</th><th>value at risk (currency)</th>"
-        "<th>why</th></tr></thead>"
+        "<th class='text'>why</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div></section>"
     )
 

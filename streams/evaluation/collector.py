@@ -101,6 +101,10 @@ class Collector:
             "migration": {dimension: self._migration.matrix(dimension) for dimension in NAMES},
         }
 
+    def raised_from(self, time_ms: int) -> int:
+        """Count the alerts of the day of a moment and later."""
+        return sum(raised for day, raised in self._alerts.by_day.items() if day >= time_ms // DAY_MS)
+
     def _alerts_over_time(self) -> list[dict[str, Any]]:
         by_day = self._alerts.by_day
         if not by_day:

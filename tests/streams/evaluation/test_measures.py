@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from math import log
 from random import Random
@@ -241,7 +242,7 @@ def test_the_share_that_reordered_is_the_product_over_days_of_those_who_did_not(
     for customer, days in enumerate(shop):
         for day in days:
             gaps.order(str(customer), day * DAY_MS)
-    durations = [(b - a, True) for days in shop for a, b in zip(days, days[1:], strict=False)]
+    durations = [(b - a, True) for days in shop for a, b in itertools.pairwise(days)]
     durations += [(100 - days[-1], False) for days in shop]
     silent, expected = 1.0, []
     for day in range(101):
