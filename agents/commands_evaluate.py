@@ -72,7 +72,9 @@ def suggest(
     per_day, precision = budget.replayed["per_day"], budget.replayed["precision"]
     judged = "" if precision is None else f", {precision:.0%} of those known were right"
     click.echo(
-    click.echo(f"a replay with these settings raised {per_day or 0.0:.2f} alerts a day since then{judged}\n")
+        click.echo(
+            f"a replay with these settings raised {per_day or 0.0:.2f} alerts a day since then{judged}\n"
+        )
     )
     click.echo(f"[reviews]\nhorizon_days = {horizon!r}\n\n[alerts]")
     for key, value in budget.suggested.items():

@@ -26,7 +26,7 @@ _STYLE = """
 color:var(--ink);font:15px/1.5 system-ui,sans-serif}h1{font-size:1.6rem;margin:0 0 .2rem}
 h2{font-size:1.15rem;margin:2rem 0 .5rem}p{margin:.3rem 0}.soft,figcaption{color:var(--soft)}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:1.5rem}
-figure{margin:0;min-width:0}figure h3{font-size:1rem;margin:0 0 .2rem}
+figure{margin:0;min-width:0}section>figure{margin:1rem 0}figure h3{font-size:1rem;margin:0 0 .2rem}
 svg{width:100%;height:auto;display:block}
 svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .title{fill:var(--ink)}
 .grid{stroke:var(--grid);fill:none}.axis{stroke:var(--soft);fill:none}.bar{fill:var(--main)}
