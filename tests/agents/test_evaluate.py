@@ -288,6 +288,24 @@ def test_a_folder_that_holds_no_alerts_is_told(file: str, content: bytes) -> Non
     assert failure("verify", file, "--outputs", "out").startswith("out/alerts.jsonl:1: no ChurnAlert: ")
 
 
+@pytest.mark.broker
+def test_alerts_and_models_on_topics_are_recomputed_from_the_inputs(on_topics: Settings, file: str) -> None:
+    from kafka import KafkaProducer
+
+    from agents.connection import kafka_python_arguments
+
+    assert run("replay", *OPTIONS, file).exit_code == 0
+    producer = KafkaProducer(**kafka_python_arguments(on_topics), enable_idempotence=False)
+    for topic, name in (("churn-alerts", "alerts"), ("models", "models")):
+        for line in Path("replay-out", f"{name}.jsonl").read_bytes().splitlines():
+            producer.send(on_topics.topic(topic), value=line)
+    producer.flush()
+    producer.close()
+    done = run(*OPTIONS, "verify", "--from-topic", "inputs")
+    assert done.exit_code == 0, done.output
+    assert re.fullmatch(r"[1-9]\d* alerts recomputed, all the same\n", done.stdout)
+
+
 # Suggest
 
 
