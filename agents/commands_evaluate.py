@@ -71,11 +71,7 @@ def suggest(
         click.echo(f"{row.threshold:>14.3f}   {row.per_day:>10.2f}   {right:>5}{chosen}")
     per_day, precision = budget.replayed["per_day"], budget.replayed["precision"]
     judged = "" if precision is None else f", {precision:.0%} of those known were right"
-    click.echo(
-        click.echo(
-            f"a replay with these settings raised {per_day or 0.0:.2f} alerts a day since then{judged}\n"
-        )
-    )
+    click.echo(f"a replay with these settings raised {per_day or 0.0:.2f} alerts a day since then{judged}\n")
     click.echo(f"[reviews]\nhorizon_days = {horizon!r}\n\n[alerts]")
     for key, value in budget.suggested.items():
         click.echo(f"{key} = {value!r}")
