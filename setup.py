@@ -29,6 +29,7 @@ HOT_PATH = [
     "streams/customer/silence.py",
     "streams/customer/state.py",
     "streams/customer/verdicts.py",
+    "streams/evaluation/audit.py",  # a judge: compiled with the class that it extends, or not at all
     "streams/intake.py",
     "streams/learning/served.py",
     "streams/value/clv.py",

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
-from agents.command_line import CommandLine, Invocation, examples
+from agents.command_line import CommandLine, Invocation, assignments, examples
 from agents.commands_console import console
 from agents.commands_demo import demo
+from agents.commands_evaluate import suggest, verify
 from agents.commands_forget import forget
 from agents.commands_kafka import broker, send, topics, watch
 from agents.commands_kpis import kpis
@@ -22,24 +23,6 @@ from agents.commands_replay import replay
 from agents.commands_samples import sample
 from agents.commands_worker import worker
 from agents.errors import OperatorError
-
-_SECRETS = ("security.password", "console.token")
-
-
-def _assignments(
-    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values]
-    for value, (key, equals, _) in zip(values, pairs, strict=True):
-        if not equals:
-            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
-        secret = key.strip()
-        if secret in _SECRETS:
-            raise click.BadParameter(
-                f"a {secret.partition('.')[2]} on the command line is seen by every user of the machine; "
-                f"HOLDFAST_{secret.upper().replace('.', '__')} or {secret}_file keeps it"
-            )
-    return {key.strip(): value for key, _, value in pairs}
 
 
 def _version(context: click.Context, _option: click.Parameter, asked: bool) -> None:
@@ -58,23 +41,23 @@ def _version(context: click.Context, _option: click.Parameter, asked: bool) -> N
 )
 @click.option(
     "--set",
-    "assignments",
+    "assigned",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=_assignments,
+    callback=assignments,
     help="Override a setting, such as alerts.raise_at=0.75; may be repeated.",
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Say which it is."
 )
 @click.pass_context
-def main(context: click.Context, config: Path | None, assignments: dict[str, str]) -> None:
+def main(context: click.Context, config: Path | None, assigned: dict[str, str]) -> None:
     """Say who of a shop's customers is about to leave, from its clickstream and order topics.
 
     Settings come from --set, then from HOLDFAST_SECTION__KEY in the environment, then from the file;
     `holdfast settings` lists them all.
     """
-    context.obj = Invocation(config, assignments)
+    context.obj = Invocation(config, assigned)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -99,6 +82,8 @@ for command in (
     forget,
     sample,
     replay,
+    suggest,
+    verify,
     rekey,
     demo,
 ):

@@ -92,6 +92,24 @@ class Invocation:
         return load(self.config, os.environ, {**self.assignments, **(overrides or {})})
 
 
+_SECRETS = ("security.password", "console.token")
+
+
+def assignments(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read repeated KEY=VALUE options; a callback for click."""
+    pairs = [value.partition("=") for value in values]
+    for value, (key, equals, _) in zip(values, pairs, strict=True):
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE")
+        secret = key.strip()
+        if secret in _SECRETS:
+            raise click.BadParameter(
+                f"a {secret.partition('.')[2]} on the command line is seen by every user of the machine; "
+                f"HOLDFAST_{secret.upper().replace('.', '__')} or {secret}_file keeps it"
+            )
+    return {key.strip(): value for key, _, value in pairs}
+
+
 def examples(*lines: str) -> str:
     r"""Give command lines as the end of a command's help, each on a line of its own.
 

@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from agents.command_line import Invocation, examples
+from agents.command_inputs import inputs, opened
+from agents.command_line import Invocation, assignments, examples
+from agents.errors import OperatorError
 
 if TYPE_CHECKING:
     from agents.lines import Lines
@@ -24,16 +27,41 @@ _REFRESH_SECONDS = 0.1
     epilog=examples(
         "holdfast sample cdnow -o cdnow.jsonl.gz",
         "holdfast replay cdnow.jsonl.gz --horizon-days 84",
-        "holdfast --set alerts.raise_at=0.75 replay cdnow.jsonl.gz --out stricter",
+        "holdfast replay cdnow.jsonl.gz --set alerts.raise_at=0.75 --out earlier",
+        'holdfast replay cdnow.jsonl.gz --compare "strict: alerts.raise_at=0.9, alerts.escalate_at=0.95"',
         "holdfast replay may.jsonl.gz june.jsonl.gz --model replay-out/models.jsonl",
+        "holdfast replay --from-topic inputs --since 2026-05-01 --until 2026-06-01",
     )
 )
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@inputs
 @click.option(
     "--horizon-days",
     type=click.FloatRange(min=0.0, min_open=True, max=3650.0),
     metavar="N",
     help="Churn is no order within N days; goes above --set reviews.horizon_days.",
+)
+@click.option(
+    "--set",
+    "assigned",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=assignments,
+    help="Override a setting; goes above one before the command. May be repeated.",
+)
+@click.option(
+    "--compare",
+    "variants",
+    multiple=True,
+    metavar="'NAME: KEY=VALUE, KEY=VALUE'",
+    help="Replay with other settings as well and compare. May be repeated.",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(20, 10_000),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="How often customers are drawn for the intervals of a comparison.",
 )
 @click.option(
     "--out",
@@ -51,24 +79,51 @@ _REFRESH_SECONDS = 0.1
 )
 @click.pass_obj
 def replay(
-    invocation: Invocation, files: tuple[str, ...], horizon_days: float | None, out: Path, model: Path | None
+    invocation: Invocation,
+    files: tuple[str, ...],
+    topics: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    horizon_days: float | None,
+    assigned: dict[str, str],
+    variants: tuple[str, ...],
+    resamples: int,
+    out: Path,
+    model: Path | None,
 ) -> None:
-    """Read files of messages with the machines that run live, without Kafka.
+    """Read messages with the machines that run live, and judge what comes out.
 
-    One Segment message a line, as JSON, in event-time order; - reads standard input, .gz is decompressed.
-    Several files are read one after the other, so name the earliest first. A line that is no message is a
-    dead letter, as on a topic. The same files and settings give the same bytes.
+    Files have one Segment message a line, as JSON, in event-time order; - reads standard input, .gz is
+    decompressed. Several files are read one after the other, so name the earliest first. A line that is no
+    message is a dead letter, as on a topic. The same messages and settings give the same bytes.
+
+    --compare names a variant and what it changes; a part without = goes on with the list before it:
+    "wide: segments.recency_days=45,90,180,360, alerts.raise_at=0.7". All variants see the same messages;
+    differences have intervals from a paired bootstrap over customers. Results are in DIR/variants/NAME.
     """
-    settings = invocation.settings({} if horizon_days is None else {"reviews.horizon_days": horizon_days})
-    from agents.lines import Lines
+    own: dict[str, object] = dict(assigned)
+    if horizon_days is not None:
+        own["reviews.horizon_days"] = horizon_days
+    settings = invocation.settings(own)
     from agents.model_file import read_model
     from agents.replay import replay_files
+    from agents.variants import check_deciding, parse_variant
 
-    inputs = [Lines(name) for name in files]
+    others = {}
+    for name, values in map(parse_variant, variants):
+        if name in others:
+            raise OperatorError(f"--compare: there are two variants {name}")
+        check_deciding(values, "--compare")
+        others[name] = invocation.settings({**own, **values})
     served = read_model(model, settings.reviews.horizon_days) if model else None
+    if served and any(other.reviews.horizon_days != served.horizon_days for other in others.values()):
+        raise OperatorError("--compare: a variant of another horizon cannot be replayed with --model")
     began = time.monotonic()
-    with _progress_of(inputs) as progress:
-        content = replay_files(settings, inputs, out, served, progress)
+    with (
+        opened(settings, files, topics, since, until, again=bool(others)) as lines,
+        _progress_of(lines) as progress,
+    ):
+        content = replay_files(settings, lines, out, served, progress, others, resamples)
     _print_summary(content, out, time.monotonic() - began)
 
 
@@ -113,6 +168,7 @@ def _print_summary(content: dict[str, Any], out: Path, seconds: float) -> None:
     rows = [*_rows(content)]
     rows.append(("time", f"{seconds:.1f} s, {content['events']['read'] / max(seconds, 1e-9):,.0f} events/s"))
     rows.append(("results", f"{out}: {', '.join(RESULTS)}"))
+    rows += _comparison(content.get("comparison"))
     width = max(len(title) for title, _ in rows) + 2
     for title, text in rows:
         click.echo(click.style(f"{title:<{width}}", bold=True) + text)
@@ -139,6 +195,29 @@ def _rows(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "model", f"{model['model_version']}, learned from {model['n_learned']:,} examples; {origin}"
     yield "prequential", _quality(content["prequential"])
     yield "", f"over {content['prequential']['over']}"
+    alerts = content["evaluation"]["alerts"]
+    if alerts["precision"] is not None:
+        outcome = f"{alerts['right']:,} right, {alerts['wrong']:,} wrong, {alerts['open']:,} not known yet"
+        lead = alerts["lead_days"]["median"]
+        more = "" if lead is None else f", median lead {lead:.0f} days"
+        yield "outcome", f"{outcome}: precision {alerts['precision']:.3f}{more}"
+
+
+def _comparison(comparison: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Tell of each variant what it differs by, with its interval."""
+    measures = {
+        "AUC": ("auc", 4),
+        "log loss": ("log_loss", 4),
+        "precision": ("precision", 3),
+        "alerts/day": ("alerts_per_day", 2),
+    }
+    for variant in comparison["variants"][1:] if comparison else ():
+        said = []
+        for title, (name, decimals) in measures.items():
+            value, low, high = (variant["differences"][name][key] for key in ("value", "low", "high"))
+            if value is not None and low is not None:
+                said.append(f"{title} {value:+.{decimals}f} ({low:+.{decimals}f} to {high:+.{decimals}f})")
+        yield variant["name"], ", ".join(said) or "nothing that can be compared"
 
 
 def _listed(counts: dict[str, int], names: Any) -> str:

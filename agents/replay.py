@@ -9,8 +9,9 @@ anything about customers, and nothing depends on when it ran.
 from __future__ import annotations
 
 import base64
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,27 +22,36 @@ import msgspec
 import orjson
 
 from agents.errors import OperatorError
+from agents.explanations import sentences
 from agents.lines import Lines
-from agents.report import DECISIONS, encode_report, report
+from agents.report import DECISIONS, compared, encode_report, report
+from agents.report_page import page
 from agents.routing import route
 from agents.settings import Settings
 from schemas.codec import WireError, encode
-from schemas.decisions import ChurnAlert
+from schemas.decisions import ChurnAlert, CustomerScore
 from schemas.learning import ModelSnapshot
 from schemas.sources import registry
 from schemas.sources.config import SourceConfig
 from schemas.topics import CLICKSTREAM, INPUTS
 from streams.customer.decision import Decision
+from streams.evaluation.bootstrap import Sample, compare
+from streams.evaluation.collector import Collector
 from streams.replay import Replay
 from streams.value.kpis import KpiMachine
 
 REPORT = "report.json"
+PAGE = "report.html"
+VARIANTS = "variants"
+RESAMPLES = 200
+SEED = 1
 KPIS = "retention_kpis.jsonl"
 DEAD_LETTERS = "dead_letters.jsonl"
-RESULTS = (REPORT, *(f"{name}.jsonl" for name in DECISIONS.values()), KPIS, DEAD_LETTERS)
+RESULTS = (REPORT, PAGE, *(f"{name}.jsonl" for name in DECISIONS.values()), KPIS, DEAD_LETTERS)
 """The files that a replay writes."""
 
 _STEP = 100
+_MOST_OPEN = 10
 
 Progress = Callable[[int, int, int], None]
 """Takes bytes done, events done, and the newest event time in epoch milliseconds."""
@@ -53,6 +63,8 @@ def replay_files(
     out: Path,
     model: ModelSnapshot | None = None,
     progress: Progress | None = None,
+    variants: Mapping[str, Settings] | None = None,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Replay files one after the other and write what comes out.
 
@@ -69,6 +81,10 @@ def replay_files(
         A model to serve throughout; without it one is learned on the way.
     progress
         Called every hundred events.
+    variants
+        Other settings by name; each replays the same files into `variants/NAME` and is compared.
+    resamples
+        How many times customers are drawn for the intervals of a comparison.
 
     Returns
     -------
@@ -83,7 +99,10 @@ def replay_files(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".replay-", dir=out) as folder:
-            content = _replay_into(Path(folder), settings, _Reading(files, settings.sources), model, progress)
+            content = _replay_all(Path(folder), settings, files, model, progress, variants or {}, resamples)
+            shutil.rmtree(out / VARIANTS, ignore_errors=True)
+            if variants:
+                Path(folder, VARIANTS).replace(out / VARIANTS)
             for name in reversed(RESULTS):  # the report last: where it is new, all is
                 Path(folder, name).replace(out / name)
     except OSError as error:  # of writing: what goes wrong in reading is told by `Lines`
@@ -91,17 +110,53 @@ def replay_files(
     return content
 
 
+def _replay_all(
+    folder: Path,
+    settings: Settings,
+    files: Sequence[Lines],
+    model: ModelSnapshot | None,
+    progress: Progress | None,
+    variants: Mapping[str, Settings],
+    resamples: int,
+) -> dict[str, Any]:
+    content, sample = _replay_into(folder, settings, files, model, progress)
+    if variants:
+        others, samples = [], [sample]
+        for name, own in variants.items():
+            place = folder / VARIANTS / name
+            place.mkdir(parents=True)
+            other, sample = _replay_into(place, own, files, model, progress)
+            _write(place, other)
+            others.append((name, other))
+            samples.append(sample)
+        content["comparison"] = compared(content, others, compare(samples, resamples, SEED), resamples)
+    _write(folder, content)
+    return content
+
+
+def _write(folder: Path, content: dict[str, Any]) -> None:
+    (folder / PAGE).write_text(page(content), encoding="utf-8")
+    (folder / REPORT).write_bytes(encode_report(content))
+
+
 def _replay_into(
     folder: Path,
     settings: Settings,
-    reading: _Reading,
+    files: Sequence[Lines],
     model: ModelSnapshot | None,
     progress: Progress | None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Sample]:
+    reading = _Reading(files, settings.sources)
+    collector = Collector(settings.streams)
     with _Results(folder, reading, KpiMachine(settings.streams)) as results:
+
+        def sink(decision: Decision) -> None:
+            results.say(decision)
+            collector.take(decision, replay.first_ms or 0)
+
         replay = Replay(
             settings.streams,
-            sink=results.say,
+            sink=sink,
             refuse=results.refuse,
             model=model,
             max_bytes=settings.dead_letters.max_message_bytes,
@@ -110,8 +165,9 @@ def _replay_into(
             if progress and number % _STEP == 0:
                 progress(_bytes_done(reading, replay, number), number, replay.last_ms or 0)
     content = report(replay, results.alert_states, results.dead_reasons)
-    (folder / REPORT).write_bytes(encode_report(content))
-    return content
+    content["evaluation"] = collector.figures(replay.first_ms, replay.last_ms)
+    content["evaluation"]["open_alerts"] = results.open_alerts()
+    return content, collector.sample()
 
 
 def input_of(line: bytes) -> int:
@@ -155,6 +211,11 @@ class _Reading:
                     yield self._input_of(value), value
 
 
+def reading(files: Sequence[Lines], sources: SourceConfig) -> Iterator[tuple[int, bytes]]:
+    """Give the messages of files, each with the number of its input."""
+    return _Reading(files, sources).messages()
+
+
 def _bytes_done(reading: _Reading, replay: Replay, events: int) -> int:
     """Estimate the bytes of what has been processed: a replay reads thousands of messages ahead."""
     read = replay.events["read"]
@@ -168,6 +229,8 @@ class _Results:
     def __init__(self, folder: Path, reading: _Reading, kpis: KpiMachine) -> None:
         self.alert_states: Counter[str] = Counter()
         self.dead_reasons: Counter[str] = Counter()
+        self._open: dict[str, ChurnAlert] = {}
+        self._features: dict[str, list[float]] = {}
         self._folder = folder
         self._reading = reading
         self._kpis = kpis
@@ -193,9 +256,30 @@ class _Results:
             line = encode(payload)
             if isinstance(payload, ChurnAlert):
                 self.alert_states[payload.state] += 1
+                self._open[decision.customer_id] = payload
+                if payload.state == "resolved":
+                    del self._open[decision.customer_id]
+                    self._features.pop(decision.customer_id, None)
+            elif isinstance(payload, CustomerScore) and decision.customer_id in self._open:
+                self._features[decision.customer_id] = payload.features
         self._topics[decision.topic].write(line + b"\n")
         for day in self._kpis.follow(decision):
             self._told.write(encode(day) + b"\n")
+
+    def open_alerts(self) -> list[dict[str, Any]]:
+        """Tell of the open alerts with the most at risk, with their reasons in words."""
+        most = sorted(self._open.values(), key=lambda alert: (-alert.value_at_risk, alert.id))[:_MOST_OPEN]
+        return [
+            {
+                "customer_id": alert.customer_id,
+                "since": alert.episode_started_at.date().isoformat(),
+                "state": alert.state,
+                "risk": alert.risk,
+                "value_at_risk": alert.value_at_risk,
+                "why": sentences(alert.reasons, self._features.get(alert.customer_id)),
+            }
+            for alert in most
+        ]
 
     def refuse(self, source: int, value: bytes, error: WireError) -> None:
         self.dead_reasons[error.reason] += 1

@@ -8,7 +8,7 @@ reports is a difference in what was decided. Counts name every case, also those 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -23,9 +23,10 @@ from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT
 from streams.customer.machine import NO_SEGMENT
 from streams.customer.rfm import RFM_NAMES
 from streams.customer.state import CustomerState
+from streams.evaluation.bootstrap import Compared, Interval
 from streams.replay import Replay
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 
 DECISIONS = {
     CHURN_ALERTS: "alerts",
@@ -82,6 +83,55 @@ def report(replay: Replay, alert_states: Counter[str], dead_reasons: Counter[str
         "prequential": _prequential(replay),
         "model": _model(replay.machine.model.snapshot, frozen=replay.learner is None),
         "settings": msgspec.to_builtins(replay.config),
+    }
+
+
+def compared(
+    base: dict[str, Any],
+    others: Sequence[tuple[str, dict[str, Any]]],
+    measured: Sequence[Compared],
+    resamples: int,
+) -> dict[str, Any]:
+    """Put variants beside the settings in force.
+
+    Parameters
+    ----------
+    base
+        Report of the settings in force.
+    others
+        Name and report of each variant.
+    measured
+        Of the base and the variants, in this order.
+    resamples
+        How many the intervals rest on.
+    """
+    horizon = base["settings"]["reviews"]["horizon_days"]
+    rows = [("base", base), *others]
+    return {
+        "resamples": resamples,
+        "variants": [
+            {
+                "name": name,
+                "changed": _changed(base["settings"], content["settings"]),
+                "same_questions": content["settings"]["reviews"]["horizon_days"] == horizon,
+                "figures": _plain(run.figures),
+                "differences": _plain(run.differences),
+            }
+            for (name, content), run in zip(rows, measured, strict=True)
+        ],
+    }
+
+
+def _plain(intervals: dict[str, Interval]) -> dict[str, Any]:
+    return {name: interval._asdict() for name, interval in intervals.items()}
+
+
+def _changed(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value
+        for section, values in other.items()
+        for key, value in values.items()
+        if base[section][key] != value
     }
 
 

@@ -85,8 +85,9 @@ class Judge:
     """
 
     __slots__ = (
-        "_alerts", "_horizon_days", "_inputs", "_lookahead_ms", "_min_orders", "_partition",
-        "_publish_change", "_raise_at", "_raise_at_log_odds", "_silent_ms", "_value", "model",
+        "_alerts", "_inputs", "_lookahead_ms", "_min_orders", "_partition",
+        "_publish_change", "_raise_at", "_raise_at_log_odds", "_silent_ms", "_value", "horizon_days",
+        "model",
     )  # fmt: skip
 
     def __init__(
@@ -95,7 +96,7 @@ class Judge:
         self.model = model
         self._alerts = config.alerts
         self._value = config.value
-        self._horizon_days = config.reviews.horizon_days
+        self.horizon_days = config.reviews.horizon_days
         self._publish_change = config.reviews.publish_risk_change
         self._min_orders = config.alerts.min_orders
         self._raise_at = config.alerts.raise_at
@@ -198,7 +199,7 @@ class Judge:
             episode_started_at=utc(verdict.episode_ms),
             risk=look.risk,
             band=band_of(look.risk),
-            horizon_days=self._horizon_days,
+            horizon_days=self.horizon_days,
             predicted_value=look.predicted_value,
             value_at_risk=look.value_at_risk,
             model_version=self.model.model_version,
@@ -233,7 +234,7 @@ class Judge:
             cause=cause,
             risk=look.risk,
             band=band_of(look.risk),
-            horizon_days=self._horizon_days,
+            horizon_days=self.horizon_days,
             crosses_at=utc(crossing) if crossing else None,
             rfm=RFM_NAMES[state.rfm],
             lifecycle=LIFECYCLE_NAMES[state.lifecycle],
