@@ -1,22 +1,50 @@
 """The model as the customers see it: a few numbers, the same arithmetic everywhere.
 
 risk = sigmoid(intercept + sum of coefficient x (value - centre)), summed from the intercept in the order
-of the features. The order is part of the contract: floating-point addition is not associative, and
-whoever recomputes a published risk must get the same bits. A contribution is one term of that sum, so
-an explanation is exact and needs no second model.
+of the features. Where the model has BG/NBD parameters, the term of their log-odds comes last; among the
+contributions it belongs to the ratio of silence to gaps (rhythm). The order is part of the contract:
+floating-point addition is not associative, and whoever recomputes a published risk must get the same bits.
+A contribution is one term of that sum, so an explanation is exact and needs no second model.
 """
 
 from __future__ import annotations
 
 from functools import reduce
-from math import exp, log
+from math import exp, expm1, log
 from operator import add, mul, sub
 
+from schemas.btyd import BtydParams
 from schemas.learning import ModelSnapshot
 from streams.config import HIGHEST_RISK, StreamConfig
 from streams.customer.features import FEATURE_NAMES
+from streams.value.bgnbd import no_order_log_odds
 
 LOWEST_RISK = 0.001
+
+_ORDERS = FEATURE_NAMES.index("log_orders")
+_RECENCY = FEATURE_NAMES.index("log_recency")
+_TENURE = FEATURE_NAMES.index("log_tenure")
+_SILENCE_IN_GAPS = FEATURE_NAMES.index("log_silence_in_gaps")
+_MOST_LOG = 30.0
+
+
+def btyd_log_odds(params: BtydParams, values: list[float], horizon_days: float) -> float:
+    """Compute BG/NBD's log-odds of no order within the horizon, from features in the order of `FEATURES`.
+
+    Features are 32-bit logs that may come from anywhere: they are kept to histories that can be.
+
+    Examples
+    --------
+    >>> params = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
+    >>> values = [0.0] * len(FEATURE_NAMES)
+    >>> values[_TENURE], values[_RECENCY], values[_ORDERS] = 4.394449, 4.110874, 1.386294
+    >>> round(btyd_log_odds(params, values, 84.0), 3)
+    -0.106
+    """
+    x = max(0, round(expm1(min(_MOST_LOG, values[_ORDERS]))) - 1)
+    tenure = max(0.0, expm1(min(_MOST_LOG, values[_TENURE])))
+    recency = min(tenure, max(0.0, expm1(min(_MOST_LOG, values[_RECENCY]))))
+    return no_order_log_odds(params, x, recency, tenure, horizon_days)
 
 
 def risk_of(log_odds: float) -> float:
@@ -98,7 +126,15 @@ class Served:
     0.5
     """
 
-    __slots__ = ("_centre", "_coefficient", "intercept", "model_version", "n_learned", "snapshot")
+    __slots__ = (
+        "_btyd",
+        "_centre",
+        "_coefficient",
+        "intercept",
+        "model_version",
+        "n_learned",
+        "snapshot",
+    )
 
     def __init__(self, snapshot: ModelSnapshot) -> None:
         if tuple(snapshot.features) != FEATURE_NAMES:
@@ -112,12 +148,14 @@ class Served:
         self.intercept = snapshot.intercept
         self._centre = tuple(snapshot.centre)
         self._coefficient = tuple(snapshot.coefficient)
+        self._btyd = snapshot.btyd if snapshot.btyd_coefficient else None
 
     def log_odds(self, values: list[float]) -> float:
         """Compute the log-odds of the risk from features in the order of `FEATURES`."""
         # reduce() adds strictly from left to right; sum() compensates from Python 3.12 on.
         terms = map(mul, self._coefficient, map(sub, values, self._centre))
-        return reduce(add, terms, self.intercept)
+        total = reduce(add, terms, self.intercept)
+        return total if self._btyd is None else total + self._term(self._btyd, values)
 
     def risk(self, values: list[float]) -> float:
         """Compute P(no order within the horizon) from features in the order of `FEATURES`."""
@@ -125,7 +163,15 @@ class Served:
 
     def contributions(self, values: list[float]) -> list[float]:
         """Split the log-odds, less the intercept, into one term for each feature."""
-        return [
+        terms = [
             coefficient * (value - centre)
             for value, centre, coefficient in zip(values, self._centre, self._coefficient, strict=True)
         ]
+        if self._btyd is not None:
+            terms[_SILENCE_IN_GAPS] += self._term(self._btyd, values)
+        return terms
+
+    def _term(self, params: BtydParams, values: list[float]) -> float:
+        snapshot = self.snapshot
+        known = btyd_log_odds(params, values, snapshot.horizon_days)
+        return snapshot.btyd_coefficient * (known - snapshot.btyd_centre)
