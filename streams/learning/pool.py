@@ -98,18 +98,18 @@ class Pool:
         known = 0.0 if params is None else btyd_log_odds(params, values, horizon_days)
         row = {**features, BTYD: known}
         if self.n_learned:
-            before = self._scaler.transform_one(row)
+            before = _views(self._scaler.transform_one(row))
             said = [
-                float(expert._raw_dot_one(_seen(before, member)))
+                float(expert._raw_dot_one(before[member.sees]))
                 for expert, member in zip(self._experts, MEMBERS, strict=True)
             ]
         else:
             said = [float(expert.intercept) for expert in self._experts]
         self._mixture.learn(said, label)
         self._scaler.learn_one(row)
-        scaled = self._scaler.transform_one(row)
+        scaled = _views(self._scaler.transform_one(row))
         for expert, member in zip(self._experts, MEMBERS, strict=True):
-            expert.learn_one(_seen(scaled, member), bool(label))
+            expert.learn_one(scaled[member.sees], bool(label))
         self.n_learned += 1
 
     def snapshot(
@@ -182,10 +182,11 @@ class Pool:
         return pool
 
 
-def _seen(row: dict[str, float], member: Member) -> dict[str, float]:
-    if member.sees is _WITH:
-        return row
-    return {name: row[name] for name in member.sees}
+def _views(row: dict[str, float]) -> dict[tuple[str, ...], dict[str, float]]:
+    """Give what the members see of a row; made once for all, since dicts are what an example costs."""
+    without = dict(row)
+    btyd = without.pop(BTYD)
+    return {(): {}, (BTYD,): {BTYD: btyd}, _WITHOUT: without, _WITH: row}
 
 
 def _expert(member: Member, config: StreamConfig) -> Any:
