@@ -7,7 +7,7 @@ it, and their own losses weigh the four. Weights move once a block of examples.
 
 Losses are taken at maturity before the example is learned from (progressive validation). That is an
 approximation: what was served a horizon earlier knew less, so quick experts look a little too good.
-Measured on CDNOW against losses of what had been served: within .0010 of log loss, neither always first.
+Emulated on CDNOW against losses of what had been served: within .0010 of log loss, neither always first.
 
 Experts are mixed as log-odds, not as risks: linear experts mix into one linear model, which can be served as
 plain numbers and explained exactly.
