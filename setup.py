@@ -32,6 +32,7 @@ HOT_PATH = [
     "streams/evaluation/audit.py",  # a judge: compiled with the class that it extends, or not at all
     "streams/intake.py",
     "streams/learning/served.py",
+    "streams/value/bgnbd_of_one.py",
     "streams/value/clv.py",
 ]
 

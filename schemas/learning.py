@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from schemas.btyd import BtydParams, SpendParams
+
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
     """One matured question.
@@ -48,7 +50,8 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A served model: risk = sigmoid(intercept + sum of coefficient x (value - centre)).
 
     The sum runs in the order of `features`, left to right, from the intercept: whoever keeps that
-    order gets the same bits.
+    order gets the same bits. Where `btyd` is given, one more term comes last: btyd_coefficient x
+    (the log-odds that BG/NBD gives to no order within the horizon - btyd_centre).
 
     Attributes
     ----------
@@ -60,6 +63,10 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         When the newest of them matured; null before the first.
     metrics
         Prequential quality of what was served: `n`, `auc`, `log_loss`, `ece`, `churn_rate`.
+    btyd, btyd_centre, btyd_coefficient
+        The last term; null and 0 before the first fit.
+    spend
+        What orders are worth: with `btyd` it gives predicted values; null before the first fit.
     """
 
     version: int = 1
@@ -72,3 +79,7 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     coefficient: list[float]
     intercept: float
     metrics: dict[str, float]
+    btyd: BtydParams | None = None
+    btyd_centre: float = 0.0
+    btyd_coefficient: float = 0.0
+    spend: SpendParams | None = None

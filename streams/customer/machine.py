@@ -140,7 +140,7 @@ class CustomerMachine:
 
     def adopt(self, model: Served) -> None:
         """Serve another model from the next record on."""
-        self.judge = Judge(self.config, model, self.partition, self.inputs)
+        self.judge.serve(model)
 
     def take(self) -> list[Decision]:
         """Take the decisions made since the last time, in the order in which they were made."""

@@ -19,7 +19,7 @@ from streams.customer.state import (
     VIEWS_HALF_LIFE_MS,
     CustomerState,
 )
-from streams.learning.served import Served
+from streams.learning.served import Served, no_order_log_odds
 
 
 class Silence:
@@ -50,12 +50,14 @@ class Silence:
     """
 
     __slots__ = (
-        "_centre", "_coefficient", "_intercept", "_mean_gap_days", "_recency_days", "_rest", "_state",
-        "_threshold",
+        "_centre", "_coefficient", "_intercept", "_mean_gap_days", "_model", "_recency_days", "_rest",
+        "_state", "_threshold", "_values",
     )  # fmt: skip
 
     def __init__(self, state: CustomerState, model: Served, values: list[float], threshold: float) -> None:
         self._state = state
+        self._model = model
+        self._values = values
         self._centre = model.centre
         self._coefficient = model.coefficient
         self._intercept = model.intercept
@@ -75,7 +77,8 @@ class Silence:
         back_ms = float(state.landmark_ms - as_of_ms)
         fade_views = pow(2.0, back_ms / VIEWS_HALF_LIFE_MS)
         total = self._intercept
-        total += self._term(0, self._recency_days + silence_days)
+        log_tenure = single(log(1.0 + (self._recency_days + silence_days)))
+        total += self._coefficient[0] * (log_tenure - self._centre[0])
         total += self._term(1, silence_days)
         total += rest[2]
         total += self._term(3, silence_days / self._mean_gap_days)
@@ -86,7 +89,12 @@ class Silence:
             total += rest[place]
         total += self._term(13, state.views * fade_views)
         total += self._term(14, state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS))
-        return total + self._term(15, state.carts * fade_views)
+        total += self._term(15, state.carts * fade_views)
+        model = self._model
+        if model.no_order is None:
+            return total
+        known = no_order_log_odds(model.no_order, self._values[4], self._values[2], log_tenure)
+        return total + model.btyd_coefficient * (known - model.btyd_centre)
 
     def _term(self, place: int, amount: float) -> float:
         return self._coefficient[place] * (single(log(1.0 + amount)) - self._centre[place])

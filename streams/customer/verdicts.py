@@ -32,7 +32,7 @@ from streams.customer.rfm import RFM_NAMES
 from streams.customer.silence import Silence
 from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, unpack
 from streams.learning.served import Served, log_odds_of, risk_of
-from streams.value.clv import historic_value, predicted_value
+from streams.value.clv import historic_value, valuer_of
 
 
 class Look:
@@ -85,17 +85,15 @@ class Judge:
     """
 
     __slots__ = (
-        "_alerts", "_inputs", "_lookahead_ms", "_min_orders", "_partition",
-        "_publish_change", "_raise_at", "_raise_at_log_odds", "_silent_ms", "_value", "horizon_days",
-        "model",
+        "_alerts", "_inputs", "_lookahead_ms", "_min_orders", "_partition", "_publish_change", "_raise_at",
+        "_raise_at_log_odds", "_silent_ms", "_value", "_valuer", "horizon_days", "model",
     )  # fmt: skip
 
     def __init__(
         self, config: StreamConfig, model: Served, partition: int = 0, inputs: tuple[str, ...] = INPUTS
     ) -> None:
-        self.model = model
-        self._alerts = config.alerts
         self._value = config.value
+        self._alerts = config.alerts
         self.horizon_days = config.reviews.horizon_days
         self._publish_change = config.reviews.publish_risk_change
         self._min_orders = config.alerts.min_orders
@@ -105,13 +103,18 @@ class Judge:
         self._silent_ms = days_ms(config.reviews.silent_days)
         self._partition = partition
         self._inputs = inputs
+        self.serve(model)
+
+    def serve(self, model: Served) -> None:
+        """Serve a model from here on."""
+        self.model = model
+        self._valuer = valuer_of(self._value, model.snapshot.btyd, model.snapshot.spend)
 
     def look(self, state: CustomerState, as_of_ms: int) -> Look:
         """Ask the model about a customer with at least one order."""
         values = features(state, as_of_ms)
-        worth = predicted_value(
-            state.orders, state.revenue, state.refunded, as_of_ms - state.first_order_ms, self._value
-        )
+        tenure_ms = as_of_ms - state.first_order_ms
+        worth = self._valuer.predicted(state.orders, state.revenue, state.refunded, tenure_ms)
         return Look(as_of_ms, values, self.model.risk(values), worth)
 
     def evidence(self, state: CustomerState) -> list[Evidence]:

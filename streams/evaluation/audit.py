@@ -132,7 +132,7 @@ class Auditor(Judge):
         served = self._models.get(alert.model_version)
         if served is None:
             return f"there is no model {alert.model_version}"
-        self.model = served
+        self.serve(served)
         if cause is None:
             values, risk, worth = list(served.snapshot.centre), risk_of(served.intercept), 0.0
             finding = Finding.LOW

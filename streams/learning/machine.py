@@ -17,17 +17,23 @@ import msgspec
 from schemas.learning import Example, ModelSnapshot
 from streams.config import StreamConfig
 from streams.customer.state import digest
-from streams.learning.experts import ExpertState, LogisticExpert
+from streams.learning.pool import Pool, PoolState
 from streams.learning.prequential import Prequential
+from streams.value.refits import Refits, RefitsState
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
+
+SAMPLE_CUSTOMERS = 2_000
+"""Customers of the sample that BG/NBD is fitted to."""
+REFIT_DAYS = 28.0
 
 
 class Checkpoint(msgspec.Struct, array_like=True):
     """Everything the learner knows."""
 
     version: int
-    expert: ExpertState
+    pool: PoolState
+    refits: RefitsState
     quality: Prequential
     first_asked_at: datetime | None
     latest: datetime | None
@@ -51,7 +57,16 @@ class LearnerMachine:
 
     def __init__(self, config: StreamConfig) -> None:
         self._config = config
-        self._expert = LogisticExpert(config)
+        self._pool = Pool(config)
+        reviews = config.reviews
+        self._refits = Refits(
+            size=SAMPLE_CUSTOMERS,
+            seed=reviews.seed,
+            every_days=REFIT_DAYS,
+            horizon_days=reviews.horizon_days,
+            every_review_asks=reviews.question_share >= 1.0,
+            models=("bgnbd",),
+        )
         self.quality = Prequential()
         self.duplicates = 0
         self._first_asked_at: datetime | None = None
@@ -62,7 +77,7 @@ class LearnerMachine:
     @property
     def n_learned(self) -> int:
         """Examples learned from so far."""
-        return self._expert.n_learned
+        return self._pool.n_learned
 
     def learn(self, example: Example) -> ModelSnapshot | None:
         """Judge and learn one example; return a model when it is time to publish one."""
@@ -75,7 +90,8 @@ class LearnerMachine:
         grace = timedelta(days=2 * self._config.reviews.horizon_days)
         if example.asked_at >= self._first_asked_at + grace:
             self.quality.add(example.risk, example.label)
-        self._expert.learn(example.features, example.label)
+        self._refits.learn(example)
+        self._pool.learn(example.features, example.label, self._refits.fitted.params("bgnbd"))
         # Examples of several partitions come in the order of their log, not of time.
         if self._latest is None or example.matured_at > self._latest:
             self._latest = example.matured_at
@@ -85,13 +101,15 @@ class LearnerMachine:
 
     def snapshot(self) -> ModelSnapshot:
         """Give the model as it is now."""
-        return self._expert.snapshot(self._latest, self.quality.metrics())
+        fitted = self._refits.fitted
+        return self._pool.snapshot(self._latest, self.quality.metrics(), fitted.params("bgnbd"), fitted.spend)
 
     def checkpoint(self) -> Checkpoint:
         """Take out everything that `restore` needs."""
         return Checkpoint(
             version=CHECKPOINT_VERSION,
-            expert=self._expert.state(),
+            pool=self._pool.state(),
+            refits=self._refits.state(),
             quality=deepcopy(self.quality),
             first_asked_at=self._first_asked_at,
             latest=self._latest,
@@ -111,7 +129,8 @@ class LearnerMachine:
         if checkpoint.version != CHECKPOINT_VERSION:
             raise ValueError(f"learner checkpoint of unknown version {checkpoint.version}")
         learner = cls(config)
-        learner._expert = LogisticExpert.restore(config, checkpoint.expert)
+        learner._pool = Pool.restore(config, checkpoint.pool)
+        learner._refits.restore(checkpoint.refits)
         learner.quality = checkpoint.quality
         learner.duplicates = checkpoint.duplicates
         learner._first_asked_at = checkpoint.first_asked_at

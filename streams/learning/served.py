@@ -1,21 +1,57 @@
 """The model as the customers see it: a few numbers, the same arithmetic everywhere.
 
 risk = sigmoid(intercept + sum of coefficient x (value - centre)), summed from the intercept in the order
-of the features. The order is part of the contract: floating-point addition is not associative, and
-whoever recomputes a published risk must get the same bits. A contribution is one term of that sum, so
-an explanation is exact and needs no second model.
+of the features. Where the model has BG/NBD parameters, the term of their log-odds comes last; among the
+contributions it belongs to the ratio of silence to gaps (rhythm). The order is part of the contract:
+floating-point addition is not associative, and whoever recomputes a published risk must get the same bits.
+A contribution is one term of that sum, so an explanation is exact and needs no second model.
 """
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, expm1, log
 from typing import Final
 
+from schemas.btyd import BtydParams
 from schemas.learning import ModelSnapshot
 from streams.config import HIGHEST_RISK, StreamConfig
 from streams.customer.features import FEATURE_NAMES
+from streams.value.bgnbd_of_one import NoOrder
 
 LOWEST_RISK: Final = 0.001
+
+_ORDERS = FEATURE_NAMES.index("log_orders")
+_RECENCY = FEATURE_NAMES.index("log_recency")
+_TENURE = FEATURE_NAMES.index("log_tenure")
+_SILENCE_IN_GAPS = FEATURE_NAMES.index("log_silence_in_gaps")
+_MOST_LOG: Final = 30.0
+
+
+def btyd_log_odds(params: BtydParams, values: list[float], horizon_days: float) -> float:
+    """Compute BG/NBD's log-odds of no order within the horizon, from features in the order of `FEATURES`.
+
+    Examples
+    --------
+    >>> params = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
+    >>> values = [0.0] * len(FEATURE_NAMES)
+    >>> values[_TENURE], values[_RECENCY], values[_ORDERS] = 4.394449, 4.110874, 1.386294
+    >>> round(btyd_log_odds(params, values, 84.0), 3)
+    -0.106
+    """
+    return no_order_log_odds(
+        NoOrder(params, horizon_days), values[_ORDERS], values[_RECENCY], values[_TENURE]
+    )
+
+
+def no_order_log_odds(no_order: NoOrder, log_orders: float, log_recency: float, log_tenure: float) -> float:
+    """Ask BG/NBD about three features.
+
+    They are 32-bit logs that may come from anywhere: they are kept to histories that can be.
+    """
+    x = max(0.0, float(round(expm1(min(_MOST_LOG, log_orders))) - 1))
+    tenure = max(0.0, expm1(min(_MOST_LOG, log_tenure)))
+    recency = min(tenure, max(0.0, expm1(min(_MOST_LOG, log_recency))))
+    return no_order.log_odds(x, recency, tenure)
 
 
 def risk_of(log_odds: float) -> float:
@@ -97,7 +133,10 @@ class Served:
     0.5
     """
 
-    __slots__ = ("centre", "coefficient", "intercept", "model_version", "n_learned", "snapshot")
+    __slots__ = (
+        "btyd_centre", "btyd_coefficient", "centre", "coefficient", "intercept", "model_version", "n_learned",
+        "no_order", "snapshot",
+    )  # fmt: skip
 
     def __init__(self, snapshot: ModelSnapshot) -> None:
         if tuple(snapshot.features) != FEATURE_NAMES:
@@ -111,6 +150,11 @@ class Served:
         self.intercept = snapshot.intercept
         self.centre = list(snapshot.centre)
         self.coefficient = list(snapshot.coefficient)
+        self.btyd_centre = snapshot.btyd_centre
+        self.btyd_coefficient = snapshot.btyd_coefficient
+        self.no_order: NoOrder | None = None
+        if snapshot.btyd is not None and snapshot.btyd_coefficient:
+            self.no_order = NoOrder(snapshot.btyd, snapshot.horizon_days)
 
     def log_odds(self, values: list[float]) -> float:
         """Compute the log-odds of the risk from features in the order of `FEATURES`."""
@@ -119,7 +163,8 @@ class Served:
         coefficient, centre = self.coefficient, self.centre
         for place in range(len(coefficient)):
             total += coefficient[place] * (values[place] - centre[place])
-        return total
+        no_order = self.no_order
+        return total if no_order is None else total + self._term(no_order, values)
 
     def risk(self, values: list[float]) -> float:
         """Compute P(no order within the horizon) from features in the order of `FEATURES`."""
@@ -127,7 +172,14 @@ class Served:
 
     def contributions(self, values: list[float]) -> list[float]:
         """Split the log-odds, less the intercept, into one term for each feature."""
-        return [
+        terms = [
             coefficient * (value - centre)
             for value, centre, coefficient in zip(values, self.centre, self.coefficient, strict=True)
         ]
+        if self.no_order is not None:
+            terms[_SILENCE_IN_GAPS] += self._term(self.no_order, values)
+        return terms
+
+    def _term(self, no_order: NoOrder, values: list[float]) -> float:
+        known = no_order_log_odds(no_order, values[_ORDERS], values[_RECENCY], values[_TENURE])
+        return self.btyd_coefficient * (known - self.btyd_centre)

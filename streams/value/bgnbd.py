@@ -19,76 +19,17 @@ to the Pareto/NBD model, Marketing Science 24(2), 275-284.
 
 from __future__ import annotations
 
-from math import exp, expm1, log, log1p
+from math import log
 
 import numpy as np
 from scipy.special import betaln, gammaln
 
 from schemas.btyd import BtydParams
+from streams.value.bgnbd_of_one import no_order_log_odds, prob_alive, prob_no_order
 from streams.value.geometric import orders_while_there
 from streams.value.triples import Floats, Triples
 
-_LARGE = 700.0
-"""exp of more overflows; the other term is nothing beside it."""
-
-
-def prob_alive(params: BtydParams, x: float, t_x: float, T: float) -> float:
-    """Probability that a customer has not left.
-
-    Examples
-    --------
-    >>> params = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
-    >>> round(prob_alive(params, 2, 60.0, 80.0), 3), prob_alive(params, 0, 0.0, 900.0)
-    (0.73, 1.0)
-    """
-    if x == 0:
-        return 1.0
-    log_odds = log(params.a / (params.b + x - 1.0)) + (params.r + x) * log(
-        (params.alpha + T) / (params.alpha + t_x)
-    )
-    return 1.0 / (1.0 + exp(log_odds)) if log_odds < _LARGE else 0.0
-
-
-def no_order_log_odds(params: BtydParams, x: float, t_x: float, T: float, horizon: float) -> float:
-    """Log-odds of no order within the horizon, whether the customer has left or not.
-
-    Parameters
-    ----------
-    x
-        Repeat orders, those after the first.
-    t_x, T
-        From the first order to the last and to now.
-    horizon
-        In the same unit as they and `params.alpha`; positive.
-
-    Examples
-    --------
-    >>> params = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
-    >>> round(no_order_log_odds(params, 2, 60.0, 80.0, 84.0), 3)
-    -0.106
-    """
-    left = params.alpha + T
-    shape = params.r + x
-    silence = shape * log1p(horizon / left)
-    if x == 0:
-        return -silence - log(-expm1(-silence))
-    log_odds_left = log(params.a / (params.b + x - 1.0)) + shape * log(left / (params.alpha + t_x))
-    if log_odds_left > _LARGE:
-        return log_odds_left - log(-expm1(-silence))
-    return log((exp(log_odds_left) + exp(-silence)) / -expm1(-silence))
-
-
-def prob_no_order(params: BtydParams, x: float, t_x: float, T: float, horizon: float) -> float:
-    """Probability of no order within the horizon.
-
-    Examples
-    --------
-    >>> params = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
-    >>> round(prob_no_order(params, 2, 60.0, 80.0, 84.0), 3)
-    0.474
-    """
-    log_odds = no_order_log_odds(params, x, t_x, T, horizon)
-    return 1.0 / (1.0 + exp(-log_odds)) if log_odds > -_LARGE else 0.0
+__all__ = ["expected_orders", "log_likelihoods", "no_order_log_odds", "prob_alive", "prob_no_order"]
 
 
 def expected_orders(params: BtydParams, x: float, t_x: float, T: float, horizon: float) -> float:

@@ -19,6 +19,7 @@ using iso-value curves for customer base analysis, Journal of Marketing Research
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import expm1, log1p
 
 from schemas.btyd import BtydParams, SpendParams
@@ -152,6 +153,12 @@ class Valuer:
             p, q_less_1, gamma = self._spend
             order_value = p * (gamma + earned) / (p * orders + q_less_1)
         return self._margin * order_value * to_come
+
+
+@lru_cache(maxsize=16)  # models follow each other by the second, fits by the month
+def valuer_of(config: ValueConfig, timing: BtydParams | None, spend: SpendParams | None) -> Valuer:
+    """Give the valuer of a fit; what it has worked out once is kept."""
+    return Valuer(config, timing, spend)
 
 
 def lifetime_value(

@@ -105,7 +105,7 @@ class CustomersSample:
             return
         repeats = min(orders - 1, _MOST_ORDERS)
         # A 32-bit float more or less: no recency without a repeat order, and none longer than the tenure.
-        recency_s = min(recency_s, tenure_s) if repeats else 0
+        recency_s = max(0, min(recency_s, tenure_s)) if repeats else 0
         value = expm1(features["log_order_value"])
         self._put(key, History(asked_s, repeats, asked_s - tenure_s, recency_s, value))
 

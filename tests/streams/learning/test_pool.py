@@ -1,4 +1,4 @@
-"""What is published of an expert is the expert, and a restored one goes on bit for bit."""
+"""What is published of the pool is the pool, and a restored one goes on bit for bit."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ from random import Random
 import msgspec
 import pytest
 
+from schemas.btyd import BtydParams
 from streams.config import HIGHEST_RISK, LearnerConfig, StreamConfig
 from streams.customer.features import FEATURE_NAMES
-from streams.learning.experts import ExpertState, LogisticExpert
-from streams.learning.served import LOWEST_RISK, Served, log_odds_of, risk_of, untrained, version_name
+from streams.learning.pool import BTYD, MEMBERS, Pool, PoolState
+from streams.learning.served import (
+    LOWEST_RISK,
+    Served,
+    btyd_log_odds,
+    log_odds_of,
+    risk_of,
+    untrained,
+    version_name,
+)
 from tests.streams.build import snapshot_of
+
+PARAMS = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
 
 CONFIGS = [
     StreamConfig(),
@@ -32,30 +43,46 @@ def rows(seed: int, count: int) -> list[tuple[dict[str, float], int]]:
     return drawn
 
 
-def trained(seed: int, count: int, config: StreamConfig) -> LogisticExpert:
-    expert = LogisticExpert(config)
+def trained(seed: int, count: int, config: StreamConfig) -> Pool:
+    expert = Pool(config)
     for features, label in rows(seed, count):
-        expert.learn(features, label)
+        expert.learn(features, label, PARAMS)
     return expert
 
 
+def pooled(pool: Pool, features: dict[str, float]) -> float:
+    """Ask each River model and mix their log-odds, the slow way."""
+    known = btyd_log_odds(PARAMS, list(features.values()), 30.0)
+    row = pool._scaler.transform_one({**features, BTYD: known})
+    total = 0.0
+    for member, expert in zip(MEMBERS, pool._experts, strict=True):
+        seen = {name: row[name] for name in member.sees}  # risks may be 1 in floats, log-odds are not
+        total += pool.weights()[member.name] * float(expert._raw_dot_one(seen))
+    return total
+
+
 @pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize("count", [0, 1, 2, 700])
-def test_the_risk_served_is_the_probability_of_the_river_pipeline(config: StreamConfig, count: int) -> None:
-    expert = trained(3, count, config)
-    served = Served(expert.snapshot(None, {}))
+@pytest.mark.parametrize("count", [1, 2, 1300])
+def test_what_is_served_is_the_mixture_of_the_river_models(config: StreamConfig, count: int) -> None:
+    pool = trained(3, count, config)
+    served = Served(pool.snapshot(None, {}, PARAMS))
     for features, _ in rows(4, 60):
-        pipeline = expert.pipeline.predict_proba_one(features)[True]
-        expected = min(HIGHEST_RISK, max(LOWEST_RISK, pipeline))
+        expected = min(HIGHEST_RISK, max(LOWEST_RISK, risk_of(pooled(pool, features))))
         assert served.risk(list(features.values())) == pytest.approx(expected, abs=1e-9)
+
+
+def test_weights_are_positive_and_add_up_to_one() -> None:
+    weights = trained(3, 1300, StreamConfig()).weights()
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert min(weights.values()) > 0.0
+    assert weights["inverse"] > weights["base_rate"]
 
 
 def test_a_prediction_changes_nothing() -> None:
     expert = trained(1, 50, StreamConfig())
     before = expert.state()
     for features, _ in rows(2, 20):
-        expert.pipeline.predict_proba_one(features)
-        Served(expert.snapshot(None, {})).risk(list(features.values()))
+        Served(expert.snapshot(None, {}, PARAMS)).risk(list(features.values()))
     assert expert.state() == before
 
 
@@ -63,17 +90,17 @@ def test_a_prediction_changes_nothing() -> None:
 def test_a_restored_expert_learns_on_bit_for_bit(config: StreamConfig) -> None:
     expert = trained(5, 200, config)
     wire = msgspec.msgpack.encode(expert.state())
-    restored = LogisticExpert.restore(config, msgspec.msgpack.decode(wire, type=ExpertState))
+    restored = Pool.restore(config, msgspec.msgpack.decode(wire, type=PoolState))
     for features, label in rows(6, 200):
-        expert.learn(features, label)
-        restored.learn(features, label)
-        assert restored.snapshot(None, {}) == expert.snapshot(None, {})
+        expert.learn(features, label, PARAMS)
+        restored.learn(features, label, PARAMS)
+        assert restored.snapshot(None, {}, PARAMS) == expert.snapshot(None, {}, PARAMS)
     assert restored.state() == expert.state()
 
 
 def test_learning_reduces_the_loss() -> None:
     expert = trained(7, 1500, StreamConfig())
-    served, prior = Served(expert.snapshot(None, {})), Served(untrained(StreamConfig()))
+    served, prior = Served(expert.snapshot(None, {}, PARAMS)), Served(untrained(StreamConfig()))
     right = [0, 0]
     for features, label in rows(8, 300):
         values = list(features.values())
@@ -89,7 +116,7 @@ def test_before_anything_is_learned_the_prior_is_served() -> None:
 
 
 def test_a_feature_that_never_varied_says_nothing() -> None:
-    snapshot = trained(1, 100, StreamConfig()).snapshot(None, {})
+    snapshot = trained(1, 100, StreamConfig()).snapshot(None, {}, PARAMS)
     assert snapshot.coefficient[2] == 0.0
     assert snapshot.centre[2] == 1.25
     assert sum(coefficient == 0.0 for coefficient in snapshot.coefficient) == 1
@@ -97,8 +124,8 @@ def test_a_feature_that_never_varied_says_nothing() -> None:
 
 def test_a_version_names_the_number_of_examples() -> None:
     expert = trained(1, 17, StreamConfig())
-    assert expert.snapshot(None, {}).model_version == version_name(17) == "lr-17"
-    assert expert.snapshot(None, {}).n_learned == 17
+    assert expert.snapshot(None, {}, PARAMS).model_version == version_name(17) == "lr-17"
+    assert expert.snapshot(None, {}, PARAMS).n_learned == 17
 
 
 def test_two_experts_with_the_same_examples_are_the_same() -> None:
@@ -119,17 +146,19 @@ def by_hand(
 
 
 def test_log_odds_are_the_sum_from_left_to_right_to_the_last_bit() -> None:
-    snapshot = trained(9, 300, StreamConfig()).snapshot(None, {})
+    snapshot = trained(9, 300, StreamConfig()).snapshot(None, {}, PARAMS)
     served = Served(snapshot)
     for features, _ in rows(10, 200):
         values = list(features.values())
         expected = by_hand(snapshot.coefficient, snapshot.centre, snapshot.intercept, values)
+        known = btyd_log_odds(PARAMS, values, snapshot.horizon_days)
+        expected += snapshot.btyd_coefficient * (known - snapshot.btyd_centre)
         assert served.log_odds(values) == expected
         assert served.risk(values) == risk_of(expected)
 
 
 def test_contributions_and_the_intercept_add_up_to_the_log_odds() -> None:
-    served = Served(trained(9, 300, StreamConfig()).snapshot(None, {}))
+    served = Served(trained(9, 300, StreamConfig()).snapshot(None, {}, PARAMS))
     for features, _ in rows(11, 50):
         values = list(features.values())
         total = served.intercept + sum(served.contributions(values))
