@@ -32,6 +32,7 @@ from agents.dead_letters import dead_letter
 from agents.erasures import Requests
 from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger
+from agents.meter import Meter
 from agents.models import ModelFeed
 from agents.recovery import Recovered
 from agents.session import Session
@@ -40,7 +41,6 @@ from agents.stores import Position
 from agents.transport import Consumer, OutputRecord, Producer
 from agents.watchdog import Progress
 from schemas.codec import WireError, decode_event, encode
-from schemas.decisions import ChurnAlert
 from schemas.events import Event
 from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
 from streams.clock.merge import Merge
@@ -142,6 +142,7 @@ class Room:
         self._since_seal = 0
         self._sealed_at = time.monotonic()
         self._heard_at = time.monotonic()
+        self._meter = Meter(partition, settings.time.allowed_lateness_seconds)
 
     def offsets(self) -> dict[str, int]:
         """Give, for each topic that is read, the next offset of which nothing has been done."""
@@ -163,6 +164,7 @@ class Room:
             else:
                 source = self._source_of[message.topic]
                 self._heard_at = time.monotonic()
+                self._meter.arrived(message.topic, message.value)
                 self._arrive(source, message.value)
                 if len(self._merge) > MOST_BUFFERED and source not in self._merge.waiting_for():
                     self._paused.add(message.tp)
@@ -199,6 +201,7 @@ class Room:
             await self._erase()
             busy = self._slice()
             await self._send()
+            self._meter.done(self.offsets(), self.machine.watermark.at_ms)
             if self._seal_is_due() or self._flood:
                 await self._seal()
             if self._flood and not self.lost:
@@ -316,12 +319,11 @@ class Room:
     # Outputs
 
     def _say(self) -> None:
-        for topic, customer_id, payload in self.machine.take():
+        decisions = self.machine.take()
+        for topic, customer_id, payload in decisions:
             value = None if payload is None else encode(payload)
             self._put(*self._place_of[topic], (customer_id.encode(), value, []))
-            metrics.DECISIONS.labels(topic).inc()
-            if isinstance(payload, ChurnAlert):
-                metrics.ALERTS.labels(payload.state, payload.cause).inc()
+        self._meter.said(decisions)
 
     def _put(self, topic: str, partition: int, record: OutputRecord) -> None:
         self._out.setdefault((topic, partition), []).append(record)
@@ -452,3 +454,11 @@ class Room:
         metrics.WATERMARK.labels(label).set(max(0, self.machine.watermark.at_ms) / 1000.0)
         metrics.BUFFERED.labels(label).set(len(self._merge))
         metrics.MODEL_LEARNED.set(self.machine.model.n_learned)
+        self._meter.sealed(len(states), self.machine.looks)
+
+    def measure_waiting(self) -> None:
+        """Show how many records wait on the inputs."""
+        offsets = self.offsets()
+        for topic in self._inputs:
+            waiting = self._consumer.waiting(TP(topic, self.partition), offsets[topic])
+            metrics.WAITING.labels(topic, str(self.partition)).set(waiting)

@@ -207,6 +207,10 @@ class Learner:
             self._published = machine.n_learned
             for measure, value in snapshot.metrics.items():
                 metrics.QUALITY.labels(measure).set(value)
+            if snapshot.event_time is not None:
+                metrics.LEARNED_UNTIL.set(snapshot.event_time.timestamp())
+            loss = {"logistic": snapshot.metrics["log_loss"]} if "log_loss" in snapshot.metrics else {}
+            metrics.show_experts({"logistic": 1.0}, loss, {"logistic": 0})
         sealed = _encoder.encode(Sealed(self._next, machine.checkpoint(), self._topic_id))
         try:
             await self._ledger.commit((CHECKPOINT_KEY, sign(sealed, self._key), []), [])

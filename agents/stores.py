@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, MutableMapping
+from itertools import islice
 from typing import NamedTuple
 
 from agents.errors import OperatorError
@@ -80,6 +81,12 @@ class StateStore(MutableMapping[str, CustomerState]):
     @abstractmethod
     def dues(self) -> Iterator[tuple[str, int]]:
         """Give each customer's `due_ms`."""
+
+    def look_through(self, most: int) -> Iterator[list[CustomerState]]:
+        """Give all states, so many at a time; for looking only, while others go on changing them."""
+        customers = iter(list(self))
+        while some := list(islice(customers, most)):
+            yield [state for customer_id in some if (state := self.get(customer_id)) is not None]
 
     @abstractmethod
     def close(self) -> None:
