@@ -16,7 +16,7 @@ PYTHON ?=
 # Passed on to the program behind a target: make demo ARGS="--help"
 ARGS ?=
 
-.PHONY: help setup demo test test-kafka check audit lock format bench clean
+.PHONY: help setup demo test test-kafka test-watch check audit lock format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,12 +50,16 @@ demo: setup ## run the whole thing on this machine, no Docker needed (ARGS="--he
 	@$(BIN)/holdfast demo $(ARGS)
 
 test: setup ## run the tests and the examples in docstrings (ARGS="-k name")
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka and not watch" $(ARGS)
 
 # One suite, two brokers: the tests that `make test` runs on the embedded broker, and those that only Kafka can pass.
 test-kafka: setup ## run the broker tests on Apache Kafka (needs Java 17 and Maven; HOLDFAST_TEST_BROKER=host:port uses yours)
 	@$(if $(HOLDFAST_TEST_BROKER),,$(BIN)/python -m deploy.kafka.local) \
 	    $(BIN)/pytest -q -n 2 --dist worksteal -m "broker or kafka" -o testpaths=tests $(ARGS)
+
+# Debian: apt-get install --no-install-recommends prometheus docker-compose (no engine and no service is needed).
+test-watch: setup ## run metrics, rules and dashboards against the real Prometheus (needs prometheus, promtool, docker-compose)
+	@$(BIN)/pytest -q -m watch -o testpaths=tests $(ARGS)
 
 check: setup ## lint, formatting, types, import contracts, known vulnerabilities
 	@echo "check: ruff"

@@ -68,6 +68,7 @@ class Customers:
         self._session = session
         self._topic_ids = dict(topic_ids)
         self._erasures = settings.topic(ERASURES)
+        metrics.begin_at_zero(self.topics[: len(INPUTS)])
         self._census = Census(settings.value)
         self._shown_at = 0.0
 

@@ -12,11 +12,17 @@ Alert rules and dashboards that read these are in `deploy/prometheus` and `deplo
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics import MetricWrapperBase
+
+from schemas.codec import WIRE_REASONS
+from schemas.decisions import ReviewCause, RiskBand
+from streams.customer.alerts import TABLE
+from streams.customer.decision import Outcome
 
 REGISTRY = CollectorRegistry()
 
@@ -222,6 +228,34 @@ def name_build() -> None:
     except PackageNotFoundError:
         installed = "0"
     BUILD.labels(installed, platform.python_version()).set(1.0)
+
+
+def begin_at_zero(topics: Iterable[str]) -> None:
+    """Show what has not happened yet as 0: a rate sees the first time only if there was a time before.
+
+    Parameters
+    ----------
+    topics
+        Real names of the inputs.
+
+    Examples
+    --------
+    >>> begin_at_zero(["orders"])
+    >>> RECORDS.labels("orders", "late")._value.get() >= 0.0
+    True
+    """
+    for topic in topics:
+        CUT.labels(topic)
+        for outcome in (*(outcome.value for outcome in Outcome), "dead"):
+            RECORDS.labels(topic, outcome)
+        for reason in WIRE_REASONS:
+            DEAD_LETTERS.labels(topic, reason)
+    for cause in get_args(ReviewCause):
+        REVIEWS.labels(cause)
+    for state, cause in sorted({(s.says, s.cause) for s in TABLE.values() if s.says is not None}):
+        ALERT_VALUE.labels(state, cause)
+        for band in get_args(RiskBand):
+            ALERTS.labels(state, cause, band)
 
 
 def show_experts(
