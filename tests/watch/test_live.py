@@ -64,8 +64,19 @@ def watched(live_broker: dict[str, object], tmp_path_factory: pytest.TempPathFac
         worker.until_ready()
         # A rate sees the first time something happens only if it was asked before.
         until(lambda: bool(prometheus.values("holdfast_records_total")), "the first answer of the worker")
-        sent = send(settings, demo(), as_is=True)
-        worker.until_processed(sent.orders + sent.clickstream)
+        # In parts: all at once it could be over before there is a model that would alert about anybody.
+        sent = demo()
+        send(settings, sent[:3_000], as_is=True)
+        until(lambda: learner.metrics().get("holdfast_learned_examples_total", 0.0) > 5_000, "learned")
+        rest = iter(sent[3_000:3_900])
+
+        def adopted() -> bool:
+            send(settings, islice(rest, 20), as_is=True)  # an epoch without a record ends without a new model
+            return worker.metrics().get("holdfast_model_examples", 0.0) > 5_000
+
+        until(adopted, "a model in force")
+        send(settings, [*rest, *sent[3_900:]], as_is=True)
+        worker.until_processed(len(sent))
         until(lambda: bool(prometheus.values("holdfast_expert_log_loss")), "the first judged answer")
         yield Watched(settings, prometheus)
         assert (worker.stop(), learner.stop()) == (0, 0)
