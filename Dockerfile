@@ -18,7 +18,8 @@ FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/holdfast /opt/holdfast
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/holdfast holdfast \
     && install --directory --owner=holdfast --mode=700 /var/lib/holdfast/data
-USER holdfast
+# By number, so that a cluster can see that it is not root.
+USER 10001
 WORKDIR /var/lib/holdfast
 ENV PATH=/opt/holdfast/bin:$PATH \
     PYTHONUNBUFFERED=1

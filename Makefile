@@ -16,7 +16,7 @@ PYTHON ?=
 # Passed on to the program behind a target: make demo ARGS="--help"
 ARGS ?=
 
-.PHONY: help setup compiled demo test test-compiled test-browser test-kafka test-tools check audit lock format bench clean
+.PHONY: help setup compiled demo test test-compiled test-browser test-kafka test-tools test-watch check audit lock format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,7 +61,7 @@ demo: setup ## run the whole thing on this machine, no Docker needed (ARGS="--he
 	@$(BIN)/holdfast demo $(ARGS)
 
 test: setup ## run the tests and the examples in docstrings (ARGS="-k name")
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka and not compiled and not tools and not browser" $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not kafka and not compiled and not tools and not browser and not watch" $(ARGS)
 
 # The tests of the core once more, on the compiled modules; and that both say the same to the last byte.
 test-compiled: compiled ## run the tests of the core on the compiled hot path
@@ -82,6 +82,10 @@ test-tools: setup ## run the tests that need Node.js: the AsyncAPI parser reads 
 	@echo "test-tools: installing the AsyncAPI parser from its lock"
 	@npm ci --silent --prefix deploy/asyncapi
 	@$(BIN)/pytest -q -m tools -o testpaths=tests $(ARGS)
+
+# Debian: apt-get install --no-install-recommends prometheus docker-compose (no engine and no service is needed).
+test-watch: setup ## run metrics, rules and dashboards against the real Prometheus (needs prometheus, promtool, docker-compose)
+	@$(BIN)/pytest -q -m watch -o testpaths=tests $(ARGS)
 
 check: setup ## lint, formatting, types, import contracts, known vulnerabilities
 	@echo "check: ruff"

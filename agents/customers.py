@@ -17,6 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from agents import metrics
+from agents.census import Census
 from agents.epochs import Room
 from agents.errors import OperatorError
 from agents.inputs import check_same, start_of
@@ -73,6 +74,9 @@ class Customers:
         self._erasures = settings.topic(ERASURES)
         self._guard = guard
         self._at_work: set[asyncio.Task[None]] = set()
+        metrics.begin_at_zero(self.topics[: len(INPUTS)])
+        self._census = Census(settings.value)
+        self._shown_at = 0.0
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
         """Recover a room for each partition held, and say where it begins."""
@@ -152,6 +156,7 @@ class Customers:
     async def _let_go(self, partitions: Iterable[int]) -> None:
         rooms = [self.rooms.pop(partition) for partition in list(partitions)]
         self._leaving = rooms
+        self._census.begin_anew()  # it must not look into a store that is closed
         await asyncio.gather(*(room.seal() for room in rooms))
         self._leaving = []
         for room in rooms:
@@ -190,3 +195,12 @@ class Customers:
     async def tick(self) -> None:
         """Let every room do what time calls for."""
         await asyncio.gather(*(room.tick() for room in list(self.rooms.values())))
+        self._show()
+
+    def _show(self) -> None:
+        """Show what follows from no single record: how much waits, and who the customers are."""
+        self._census.look({number: room.states for number, room in self.rooms.items()})
+        if time.monotonic() - self._shown_at >= 1.0:
+            self._shown_at = time.monotonic()
+            for room in self.rooms.values():
+                room.measure_waiting()

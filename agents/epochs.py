@@ -31,6 +31,7 @@ from agents.dead_letters import dead_letter
 from agents.erasures import Requests
 from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger
+from agents.meter import Meter
 from agents.models import ModelFeed
 from agents.placement import Placement
 from agents.recovery import Recovered
@@ -40,7 +41,6 @@ from agents.stores import Position
 from agents.transport import Consumer, OutputRecord, Producer
 from agents.watchdog import Progress
 from schemas.codec import encode
-from schemas.decisions import ChurnAlert
 from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
 from streams.customer.machine import CustomerMachine
@@ -145,6 +145,7 @@ class Room:
         self._erased_since = 0
         self._sealed_at = time.monotonic()
         self._heard_at = time.monotonic()
+        self._meter = Meter(partition, settings.time.allowed_lateness_seconds)
 
     def offsets(self) -> dict[str, int]:
         """Give, for each topic that is read, the next offset of which nothing has been done."""
@@ -169,6 +170,7 @@ class Room:
         source = self._source_of[message.topic]
         merge = self._intake.merge
         self._heard_at = time.monotonic()
+        self._meter.arrived(message.topic, message.value)
         last = self._intake.arrive(source, message.value, time.time_ns() // 1_000_000)
         self._placement.look(message.topic, last)
         if len(merge) > MOST_BUFFERED and source not in merge.waiting_for():
@@ -191,6 +193,7 @@ class Room:
             await self._erase()
             busy = self._slice()
             await self._send()
+            self._meter.done(self.offsets(), self.machine.watermark.at_ms)
             if self._seal_is_due() or self._flood:
                 await self._seal()
             if self._flood and not self.lost:
@@ -293,12 +296,11 @@ class Room:
     # Outputs
 
     def _say(self) -> None:
-        for topic, customer_id, payload in self.machine.take():
+        decisions = self.machine.take()
+        for topic, customer_id, payload in decisions:
             value = None if payload is None else encode(payload)
             self._put(*self._place_of[topic], (customer_id.encode(), value, []))
-            metrics.DECISIONS.labels(topic).inc()
-            if isinstance(payload, ChurnAlert):
-                metrics.ALERTS.labels(payload.state, payload.cause).inc()
+        self._meter.said(decisions)
 
     def _put(self, topic: str, partition: int, record: OutputRecord) -> None:
         self._out.setdefault((topic, partition), []).append(record)
@@ -429,3 +431,11 @@ class Room:
         metrics.WATERMARK.labels(label).set(max(0, self.machine.watermark.at_ms) / 1000.0)
         metrics.BUFFERED.labels(label).set(len(self._intake.merge))
         metrics.MODEL_LEARNED.set(self.machine.model.n_learned)
+        self._meter.sealed(len(states), self.machine.looks)
+
+    def measure_waiting(self) -> None:
+        """Show how many records wait on the inputs."""
+        offsets = self.offsets()
+        for topic in self._inputs:
+            waiting = self._consumer.waiting(TP(topic, self.partition), offsets[topic])
+            metrics.WAITING.labels(topic, str(self.partition)).set(waiting)

@@ -92,6 +92,7 @@ class Learner:
         self._next = 0
         self._sealed_next = 0
         self._sealed_at = time.monotonic()
+        self._drifts: dict[str, int] = {}
         self._published = -1
         self._dead: list[OutputRecord] = []
         self._breaker = self._new_breaker()
@@ -183,6 +184,12 @@ class Learner:
             (metrics.LEARNED if machine.n_learned > before else metrics.LEARNED_TWICE).inc()
         self._next = record.offset + 1
 
+    def _tell_of_drifts(self, drifts: dict[str, int]) -> None:
+        for expert, number in drifts.items():
+            if number > self._drifts.get(expert, number):
+                log.warning("the errors of expert %s have drifted, for the %dth time", expert, number)
+        self._drifts = drifts
+
     async def tick(self) -> None:
         """Seal when it is time."""
         if self._lock.locked() or time.monotonic() - self._sealed_at < self._settings.worker.epoch_seconds:
@@ -207,6 +214,11 @@ class Learner:
             self._published = machine.n_learned
             for measure, value in snapshot.metrics.items():
                 metrics.QUALITY.labels(measure).set(value)
+            if snapshot.event_time is not None:
+                metrics.LEARNED_UNTIL.set(snapshot.event_time.timestamp())
+            pool = machine.pool
+            self._tell_of_drifts(pool.drifts())
+            metrics.show_experts(pool.weights(), pool.losses(), pool.drifts())
         sealed = _encoder.encode(Sealed(self._next, machine.checkpoint(), self._topic_id))
         try:
             await self._ledger.commit((CHECKPOINT_KEY, sign(sealed, self._key), []), [])

@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, MutableMapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from agents.errors import OperatorError
@@ -81,6 +82,12 @@ class StateStore(MutableMapping[str, CustomerState]):
     @abstractmethod
     def dues(self) -> Iterator[tuple[str, int]]:
         """Give each customer's `due_ms`."""
+
+    def look_through(self, most: int) -> Iterator[list[CustomerState]]:
+        """Give all states, so many at a time; for looking only, while others go on changing them."""
+        customers = iter(list(self))
+        while some := list(islice(customers, most)):
+            yield [state for customer_id in some if (state := self.get(customer_id)) is not None]
 
     @abstractmethod
     def close(self) -> None:
@@ -157,6 +164,18 @@ class MemoryStore(StateStore):
         for states in (self._in_use, self._cached):
             yield from ((customer_id, state.verdict.due_ms) for customer_id, state in states.items())
         yield from ((customer_id, due_of(kept)) for customer_id, kept in self._kept.items())
+
+    def look_through(self, most: int) -> Iterator[list[CustomerState]]:
+        """Give all states, so many at a time; who was bytes stays bytes."""
+        customers = iter(list(self))
+        while some := list(islice(customers, most)):
+            yield [state for customer_id in some if (state := self._look_at(customer_id)) is not None]
+
+    def _look_at(self, customer_id: str) -> CustomerState | None:
+        state = self._in_use.get(customer_id) or self._cached.get(customer_id)
+        if state is None and (kept := self._kept.get(customer_id)) is not None:
+            state = decode_state(kept[DUE_BYTES:])
+        return state
 
     # The mapping
 

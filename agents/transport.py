@@ -215,6 +215,13 @@ class Consumer(base.Consumer):
             return False
         return self.nothing_before(tp, next_offset, state.highwater)
 
+    def waiting(self, tp: TP, next_offset: int) -> int:
+        """Tell how many records a partition is known to hold from `next_offset` on."""
+        state = self._state(tp)
+        if state is None or state.highwater is None or self.at_end(tp, next_offset):
+            return 0
+        return max(0, int(state.highwater) - next_offset)
+
     def nothing_before(self, tp: TP, next_offset: int, end: int) -> bool:
         """Tell whether a partition is known to hold nothing from `next_offset` up to `end`."""
         if next_offset >= end:

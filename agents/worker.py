@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import faust
 
+from agents import metrics
 from agents.acls import check_rights
 from agents.app import HoldfastApp, make_app, nothing_unexpected
 from agents.changelog import read_latest
@@ -21,6 +22,7 @@ from agents.settings import Settings
 from agents.signing import signing_key, verified_checkpoint
 from agents.web import serve
 from schemas.topics import LEARNER_CHECKPOINT
+from streams.config import DAY_MS
 from streams.learning.served import Served
 
 
@@ -109,6 +111,8 @@ def start(settings: Settings, model: Path | None, loglevel: str) -> None:
     with nothing_unexpected():
         frozen = Served(read_model(model, settings.reviews.horizon_days)) if model else None
         prepare(settings)
+        metrics.name_build()
+        metrics.HORIZON.set(settings.reviews.horizon_days * DAY_MS / 1000.0)
         port = serve_metrics(settings)
         click.echo(
             f"holdfast worker: {' and '.join(settings.worker.agents)} on {settings.kafka.bootstrap}, "

@@ -153,13 +153,52 @@ def test_prometheus_asks_the_worker_at_the_port_that_it_publishes() -> None:
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
     (job,) = config["scrape_configs"]
     (discovery,) = job["dns_sd_configs"]
-    worker = compose()["services"]["worker"]
-    assert discovery["names"] == ["worker"]
-    assert [port.rsplit(":", 1)[1] for port in worker["ports"]] == [str(discovery["port"])]
+    workers = {name: s for name, s in compose()["services"].items() if s.get("command") == ["worker"]}
+    assert sorted(discovery["names"]) == sorted(workers) == ["learner", "worker"]
+    for worker in workers.values():
+        assert [port.rsplit(":", 1)[1] for port in worker["ports"]] == [str(discovery["port"])]
     assert job["metrics_path"] == "/metrics"
 
 
-def test_ci_runs_the_checks_and_then_the_tests_on_both_brokers() -> None:
+def test_two_workers_and_a_learner_run_and_are_watched() -> None:
+    services = compose()["services"]
+    ours = {name: service["environment"] for name, service in services.items() if "build" in service}
+    agents = {name: what["HOLDFAST_WORKER__AGENTS"] for name, what in ours.items() if len(what) > 1}
+    assert agents == {"worker": "customers", "learner": "learner"}
+    assert services["worker"]["deploy"]["replicas"] == 2
+    assert {"prometheus", "grafana", "kafka"} <= services.keys()
+    assert services["loader"]["profiles"] == ["sample"]
+
+
+@pytest.mark.parametrize("service", sorted(compose()["services"]))
+def test_what_stays_up_has_a_health_check_and_what_it_keeps_a_named_volume(service: str) -> None:
+    described = compose()["services"][service]
+    if described.get("restart") != "unless-stopped":
+        assert service in {"topics", "loader"}
+        return
+    assert described["healthcheck"]["test"][0] == "CMD"
+    kept = [volume for volume in described["volumes"] if not volume.endswith(":ro")]
+    assert [volume.split(":")[0] in compose()["volumes"] for volume in kept] == [True]
+
+
+def test_grafana_finds_its_dashboards_and_prometheus() -> None:
+    services = compose()["services"]
+    mounts = dict(volume.split(":")[:2] for volume in services["grafana"]["volumes"])
+    provider = yaml.safe_load(
+        (ROOT / "deploy/grafana/provisioning/dashboards/holdfast.yml").read_text(encoding="utf-8")
+    )
+    folder = provider["providers"][0]["options"]["path"]
+    assert mounts["./deploy/grafana/dashboards"] == folder
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (ROOT / home.replace(folder, "deploy/grafana/dashboards")).exists()
+    source = yaml.safe_load(
+        (ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text(encoding="utf-8")
+    )["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    assert services["grafana"]["environment"]["GF_AUTH_BASIC_ENABLED"] == "false"
+
+
+def test_ci_runs_the_checks_and_then_all_tests() -> None:
     script = ROOT / ".ci/run"
     lines = script.read_text(encoding="utf-8").splitlines()
     assert os.access(script, os.X_OK)
@@ -171,8 +210,20 @@ def test_ci_runs_the_checks_and_then_the_tests_on_both_brokers() -> None:
         "make test-compiled",
         "make test-tools",
         "make test-browser",
+        "make test-watch",
         "make test-kafka",
     ]
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["openjdk-17-jre-headless", "maven", "gcc", "npm", "kcat", "chromium", "prometheus", "docker-compose"],
+)
+def test_ci_brings_what_its_tests_need(package: str) -> None:
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    wanted = re.findall(r'"([^"]+)"', script.partition("for need in ")[2].partition("; do")[0])
+    assert package in {name for need in wanted for name in need.split()[1:]}
+    assert 'apt-get install -y -qq --no-install-recommends "${packages[@]}"' in script
 
 
 def test_make_help_lists_every_target() -> None:

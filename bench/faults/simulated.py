@@ -172,6 +172,10 @@ class Group:
 
     resume_partitions = pause_partitions
 
+    def topic_partitions(self, _topic: str) -> int:
+        """Say how many there are."""
+        return 1
+
     async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
         """Say that nothing has been deleted."""
         return dict.fromkeys(tps, 0)

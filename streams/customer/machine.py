@@ -122,6 +122,7 @@ class CustomerMachine:
         self.timers = Timers()
         self.judge = Judge(config, model, partition, inputs)
         self._decisions: list[Decision] = []
+        self.looks: dict[str, int] = {}  # by cause, for whoever counts them; never an input to anything
         self._gap_ms = int(config.reviews.session_gap_minutes * MINUTE_MS)
         self._horizon_ms = days_ms(config.reviews.horizon_days)
         self._forget_ms = days_ms(config.reviews.forget_days)
@@ -467,4 +468,5 @@ class CustomerMachine:
         cause: ReviewCause,
         moved: bool = False,
     ) -> None:
+        self.looks[cause] = self.looks.get(cause, 0) + 1
         self.judge.decide(customer_id, state, look, cause, moved, self._decisions)

@@ -99,6 +99,11 @@ class LearnerMachine:
             return self.snapshot()
         return None
 
+    @property
+    def pool(self) -> Pool:
+        """The experts."""
+        return self._pool
+
     def snapshot(self) -> ModelSnapshot:
         """Give the model as it is now."""
         fitted = self._refits.fitted

@@ -39,6 +39,7 @@ class MixtureState(msgspec.Struct, array_like=True):
     members: list[list[float]]
     rates: list[float]
     rate_block: list[float]
+    sums: list[float]
 
 
 def loss_of(log_odds: float, label: int) -> float:
@@ -60,7 +61,7 @@ class Mixture:
     --------
     >>> mixture = Mixture(2)
     >>> for _ in range(BLOCK):
-    ...     mixture.learn([2.0, -2.0], label=1)
+    ...     _ = mixture.learn([2.0, -2.0], label=1)
     >>> mixture.weights[0] > 0.99
     True
     """
@@ -72,10 +73,17 @@ class Mixture:
         self._block = [0.0] * n
         self._rate_block = [0.0] * (len(RATES) + 1)
         self._count = 0
+        self._sums = [0.0] * n  # of the losses of blocks that have ended
         self._weigh()
 
-    def learn(self, log_odds: list[float], label: int) -> None:
-        """Take what each expert says of an example that it has not learned from, and the answer."""
+    def learn(self, log_odds: list[float], label: int) -> list[float] | None:
+        """Take what each expert says of an example that it has not learned from, and the answer.
+
+        Returns
+        -------
+        list of float or None
+            At the end of a block, the mean log loss of each expert in it.
+        """
         for place, said in enumerate(log_odds):
             self._block[place] += loss_of(said, label)
         for rate, weights in enumerate(self._each):
@@ -84,14 +92,28 @@ class Mixture:
                 mixed += weight * said
             self._rate_block[rate] += loss_of(mixed, label)
         self._count += 1
-        if self._count % BLOCK == 0:
-            self._end_block()
+        if self._count % BLOCK:
+            return None
+        means = [loss / BLOCK for loss in self._block]
+        self._sums = [total + loss for total, loss in zip(self._sums, self._block, strict=True)]
+        self._end_block()
+        return means
+
+    def losses(self) -> list[float]:
+        """Mean log loss of each expert over the blocks that have ended; nothing before the first."""
+        ended = self._count - self._count % BLOCK
+        return [total / ended for total in self._sums] if ended else []
 
     def state(self) -> MixtureState:
         """Take everything out."""
         members = [list(logs) for logs in self._members]
         return MixtureState(
-            self._count, list(self._block), members, list(self._rates), list(self._rate_block)
+            self._count,
+            list(self._block),
+            members,
+            list(self._rates),
+            list(self._rate_block),
+            list(self._sums),
         )
 
     @classmethod
@@ -103,6 +125,7 @@ class Mixture:
         mixture._members = [list(logs) for logs in state.members]
         mixture._rates = list(state.rates)
         mixture._rate_block = list(state.rate_block)
+        mixture._sums = list(state.sums)
         mixture._weigh()
         return mixture
 

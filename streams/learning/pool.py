@@ -23,6 +23,7 @@ from schemas.btyd import BtydParams, SpendParams
 from schemas.learning import ModelSnapshot
 from streams.config import StreamConfig
 from streams.customer.features import FEATURE_NAMES
+from streams.learning.drift import Drift, DriftState
 from streams.learning.mixture import Mixture, MixtureState
 from streams.learning.served import btyd_log_odds, log_odds_of, version_name
 
@@ -72,6 +73,7 @@ class PoolState(msgspec.Struct, array_like=True):
     variances: dict[str, float]
     members: list[MemberState]
     mixture: MixtureState
+    drifts: list[DriftState]
 
 
 class Pool:
@@ -90,6 +92,7 @@ class Pool:
         self._scaler = preprocessing.StandardScaler()
         self._experts = [_expert(member, config) for member in MEMBERS]
         self._mixture = Mixture(len(MEMBERS))
+        self._drifts = [Drift() for _ in MEMBERS]
         self.n_learned = 0
 
     def learn(self, features: dict[str, float], label: int, params: BtydParams | None) -> None:
@@ -106,7 +109,10 @@ class Pool:
             ]
         else:
             said = [float(expert.intercept) for expert in self._experts]
-        self._mixture.learn(said, label)
+        means = self._mixture.learn(said, label)
+        if means is not None:
+            for drift, mean in zip(self._drifts, means, strict=True):
+                drift.add(mean)
         self._scaler.learn_one(row)
         scaled = _views(self._scaler.transform_one(row))
         for expert, member in zip(self._experts, MEMBERS, strict=True):
@@ -151,6 +157,14 @@ class Pool:
         """Weight of each expert in the mixture, by name."""
         return {member.name: weight for member, weight in zip(MEMBERS, self._mixture.weights, strict=True)}
 
+    def losses(self) -> dict[str, float]:
+        """Prequential log loss of each expert, by name; empty in the first block."""
+        return {member.name: loss for member, loss in zip(MEMBERS, self._mixture.losses(), strict=False)}
+
+    def drifts(self) -> dict[str, int]:
+        """Drifts found in each expert's errors so far, by name."""
+        return {member.name: drift.drifts for member, drift in zip(MEMBERS, self._drifts, strict=True)}
+
     def state(self) -> PoolState:
         """Take everything learned out as plain numbers."""
         return PoolState(
@@ -167,6 +181,7 @@ class Pool:
                 for expert in self._experts
             ],
             mixture=self._mixture.state(),
+            drifts=[drift.state() for drift in self._drifts],
         )
 
     @classmethod
@@ -185,6 +200,7 @@ class Pool:
             if learned.squares:
                 expert.optimizer.g2.update(learned.squares)
         pool._mixture = Mixture.restore(state.mixture)
+        pool._drifts = [Drift.restore(drift) for drift in state.drifts]
         return pool
 
 

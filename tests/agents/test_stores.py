@@ -292,6 +292,21 @@ def test_erasing_somebody_unknown_changes_nothing(disk: Disk) -> None:
     assert dict(disk.store.items()) == {"a": state_of(1)}
 
 
+@pytest.mark.parametrize("most", [1, 7, 100, 1_000])
+def test_looking_through_shows_everybody_once_and_keeps_nothing_in_memory(disk: Disk, most: int) -> None:
+    store, log = disk.store, Log()
+    for number in range(100):
+        store[f"c{number}"] = state_of(number)
+    log.seal(store, dict.fromkeys(store))
+    parts = list(store.look_through(most))
+    assert all(0 < len(part) <= most for part in parts)
+    seen = [state for part in parts for state in part]
+    assert len(seen) == 100
+    assert all(state in seen for state in map(state_of, range(100)))
+    if isinstance(store, RocksStore):
+        assert not store._touched
+
+
 def test_objects_in_memory_are_those_of_the_epoch_and_of_the_cache(rocks: Disk) -> None:
     store, log = rocks.store, Log()
     assert isinstance(store, RocksStore)
