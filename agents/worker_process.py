@@ -146,7 +146,7 @@ class ChildProcess:
         file = self._folder / f"{self._command}.toml"
         _write_for_us_alone(file, settings_toml(self._settings, secrets=True))
         surroundings = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
-        paths = [str(_ROOT), surroundings.get("PYTHONPATH", "")]
+        paths = [surroundings.get("PYTHONPATH", ""), str(_ROOT)]  # a caller may want the compiled hot path
         surroundings |= {
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             "PYTHONUNBUFFERED": "1",

@@ -12,6 +12,8 @@ import os
 import platform
 import re
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -48,7 +50,16 @@ def conditions() -> str:
     load, when = os.getloadavg()[0], time.strftime("%Y-%m-%d %H:%M")
     cores = os.cpu_count() or 1
     busy = "; others use this machine, so believe CPU time and not wall time" if load > 1.0 else ""
-    return f"{when}, Python {platform.python_version()}, {cores} cores, load average {load:.1f}{busy}"
+    python = f"Python {platform.python_version()}, hot path {hot_path()}"
+    return f"{when}, {python}, {cores} cores, load average {load:.1f}{busy}"
+
+
+def hot_path() -> str:
+    """Say whether a worker would run the compiled hot path: it does where PYTHONPATH leads to one first."""
+    asked = [sys.executable, "-c", "import streams.intake; print(streams.intake.__file__)"]
+    with tempfile.TemporaryDirectory() as elsewhere:
+        found = subprocess.run(asked, cwd=elsewhere, capture_output=True, text=True, check=True).stdout
+    return "interpreted" if found.strip().endswith(".py") else "compiled"
 
 
 @contextmanager
