@@ -62,10 +62,10 @@ def test_the_examples_in_the_document_pass_its_own_schemas(name: str) -> None:
 
 def test_the_headers_of_dead_letters_are_those_described() -> None:
     class Refused:
-        topic, partition, offset, key, headers = "orders", 0, 7, b"c", ()
+        offset, key, headers = 7, b"c", ()
         value = b"x" * 1_000_000
 
-    _, _, headers = dead_letter(Refused, WireError("too_large", "1000000 bytes"))
+    _, _, headers = dead_letter(Refused, WireError("too_large", "1000000 bytes"), "orders", 0)
     assert {name for name, _ in headers} == set(HEADERS)
 
 
