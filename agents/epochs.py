@@ -202,9 +202,19 @@ class Room:
             if not busy and not self._ask_for_more():
                 break
             await asyncio.sleep(0)
-        if self._paused and not self.closing and len(self._intake.merge) < MOST_BUFFERED // 2:
-            self._consumer.resume_partitions(self._paused)
-            self._paused = set()
+        self._resume()
+
+    def _resume(self) -> None:
+        """Let inputs come again: all of them when little is left, and one that the others wait for always."""
+        if not self._paused or self.closing:
+            return
+        merge = self._intake.merge
+        few = len(merge) < MOST_BUFFERED // 2
+        awaited = {TP(self._inputs[source], self.partition) for source in merge.waiting_for()}
+        resumed = set(self._paused) if few else self._paused & awaited
+        if resumed:
+            self._consumer.resume_partitions(resumed)
+            self._paused -= resumed
 
     def _slice(self) -> bool:
         """Process records for a moment; True when the moment ended before the records did."""

@@ -156,6 +156,7 @@ class Group:
         self._broker = broker
         self.generation = generation
         self.sealed: dict[TP, int] = {}
+        self.paused: set[TP] = set()
         self.starts: dict[TP, int] = {}
         self.lost = False
 
@@ -167,10 +168,14 @@ class Group:
         """Tell whether an input holds no more."""
         return tp.topic not in INPUTS or next_offset >= len(self._broker.inputs[INPUTS.index(tp.topic)])
 
-    def pause_partitions(self, tps: Any) -> None:
-        """Take no notice: batches are small."""
+    def pause_partitions(self, tps: set[TP]) -> None:
+        """Fetch no more of these."""
+        assert all(isinstance(tp, TP) for tp in tps), "Faust's fetcher asserts that too"
+        self.paused |= tps
 
-    resume_partitions = pause_partitions
+    def resume_partitions(self, tps: set[TP]) -> None:
+        """Fetch them again."""
+        self.paused -= tps
 
     def topic_partitions(self, _topic: str) -> int:
         """Say how many there are."""
@@ -363,8 +368,10 @@ class Worker:
     async def feed(self, random: Random) -> None:
         """Fetch a batch of one input and process it."""
         source = random.randrange(2)
-        if self._next[source] >= len(self._broker.inputs[source]):
+        if self._next[source] >= len(self._broker.inputs[source]) or self._is_paused(source):
             source = 1 - source
+        if self._is_paused(source):
+            return
         records = self._broker.inputs[source][self._next[source] :][: random.randint(1, MOST_BATCH)]
         if records:
             self._next[source] = records[-1].offset + 1
@@ -377,6 +384,9 @@ class Worker:
             )
             await self.customers.feed(message)
             await self.customers.rest()
+
+    def _is_paused(self, source: int) -> bool:
+        return TP(INPUTS[source], 0) in self.group.paused
 
     def read_everything(self) -> bool:
         """Tell whether nothing is left to fetch."""

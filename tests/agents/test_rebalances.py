@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from faust.types import TP
 
+from agents import epochs
 from agents.epochs import Room
 from bench.faults.simulated import simulate
 
@@ -15,6 +16,17 @@ def test_nothing_is_committed_past_undone_work_whatever_the_group_does(seeds: ra
         outcome = simulate(seed)
         assert (outcome.past, outcome.lost, outcome.wrong) == (0, 0, 0), f"seed {seed}: {outcome}"
         assert outcome.handed_over + outcome.killed > 0
+
+
+@pytest.mark.parametrize("most", [1, 3, 30])
+def test_an_input_that_runs_ahead_is_paused_and_never_for_good(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both may be paused when one of them runs dry: then it must come again, however much the other holds."""
+    monkeypatch.setattr(epochs, "MOST_BUFFERED", most)
+    for seed in range(10):
+        outcome = simulate(seed)
+        assert (outcome.past, outcome.lost, outcome.wrong) == (0, 0, 0), f"seed {seed}: {outcome}"
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
