@@ -14,6 +14,7 @@ compare by the last column: how many steps of that loop an event costs.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import resource
 import subprocess
@@ -99,7 +100,15 @@ def command_seconds(file: Path, out: Path) -> tuple[float, float]:
     command = [sys.executable, "-m", "agents", *share, "replay", str(file), "--out", str(out)]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter()
     with on_cores({WORKER_CORE}):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        paths = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)]).strip(os.pathsep)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=file.parent,  # not the sources: a caller may want the compiled hot path
+            env=os.environ | {"PYTHONPATH": paths},
+        )
     wall, after = perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"holdfast replay fails: {done.stderr[-1500:]}")

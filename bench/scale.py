@@ -47,13 +47,13 @@ PARTITIONS = 4
 COUNTS = (1, 2, 4)
 
 MEASURED = Measured(
-    cpu_micros=49.0,
+    cpu_micros=16.0,
     base_mb=140.0,
-    memory_bytes=2_373.0,
+    memory_bytes=772.0,
     changelog_bytes=457.0,
-    wire_bytes=50.0,
-    recovered_per_second=30_400.0,
-    learner_micros=17.4,
+    wire_bytes=78.0,
+    recovered_per_second=192_000.0,
+    learner_micros=107.0,
     examples=0.063,
 )
 """What docs/performance.md says; to be kept with it."""
