@@ -42,4 +42,7 @@ if __name__ == "__main__":
         from mypyc.build import mypycify
 
         extensions = mypycify(HOT_PATH, opt_level="3")
+        for extension in extensions:
+            # GCC would fuse multiply and add where the processor can (ARM64): other bits, other decisions.
+            extension.extra_compile_args.append("-ffp-contract=off")
     setup(ext_modules=extensions)

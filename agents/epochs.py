@@ -201,6 +201,7 @@ class Room:
                 raise OperatorError(flood(tripped, topic, self.partition, dead_letters_of(topic)))
             if not busy and not self._ask_for_more():
                 break
+            self._resume()
             await asyncio.sleep(0)
         self._resume()
 

@@ -115,10 +115,19 @@ class Consumer(base.Consumer):
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
         before = {tp: self._position(tp) for tp in active_partitions or ()}
+        if self._paused_partitions:
+            # A partition that is resumed has records waiting, and nothing wakes a fetch of the others for it.
+            timeout = min(timeout, FETCH_MAX_WAIT_MS / 1000.0)
         got = await super()._getmany(active_partitions, timeout)
         # Where a fetch brought nothing, everything up to the position before it has been handed out.
         self._drained.update({tp: at for tp, at in before.items() if at is not None and not got.get(tp)})
         return {tp: [_Batch(records)] for tp, records in got.items() if records}
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
+        records, _ = await super()._wait_next_records(timeout)
+        # Faust would drop what was fetched of a partition that was paused meanwhile, though its position has
+        # moved on: nobody would fetch that again. None stands for all; a generation tells what is not ours.
+        return records, None
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         records = record.records

@@ -252,3 +252,7 @@ def test_no_file_names_a_package_index() -> None:
 )
 def test_a_package_index_would_be_found(line: str) -> None:
     assert INDEX_HOST.search(line)
+
+
+def test_the_compiler_may_not_fuse_what_the_interpreter_does_in_two_steps() -> None:
+    assert '"-ffp-contract=off"' in (ROOT / "setup.py").read_text(encoding="utf-8")

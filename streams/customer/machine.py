@@ -213,7 +213,12 @@ class CustomerMachine:
             # A click brings nothing forward but the end of its session; what stands may be early, not late.
             ends_ms = state.session_ms + self._gap_ms
             due_ms = self.timers.of(customer_id)
-            if due_ms is None or (state.orders and ends_ms < due_ms) or time_ms == state.first_ms:
+            # Nor may what the state says be late, which may differ: it is what a restart goes by.
+            if (
+                due_ms is None
+                or (state.orders and (ends_ms < due_ms or ends_ms < state.verdict.due_ms))
+                or time_ms == state.first_ms
+            ):
                 self._reschedule(customer_id, state)
         else:
             self._folds[type(event)](customer_id, state, event)

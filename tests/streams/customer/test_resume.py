@@ -7,11 +7,13 @@ from random import Random
 
 import pytest
 
+from schemas.events import Click, Order
 from streams.config import DAY_MS, ReviewConfig, StreamConfig
 from streams.customer.decision import Decision, Outcome
 from streams.customer.machine import CustomerMachine
 from streams.customer.state import decode_state, encode_state
-from tests.streams.build import Record, Shop, random_events, recorded, rich_model, spoken
+from streams.learning.served import Served, untrained
+from tests.streams.build import T0, Record, Shop, random_events, recorded, rich_model, spoken
 
 CONFIG = StreamConfig()
 FORGETFUL = StreamConfig(reviews=ReviewConfig(silent_days=20.0, forget_days=20.0))
@@ -141,3 +143,28 @@ def test_loaded_states_fire_their_timers_in_the_order_of_event_time() -> None:
     assert spoken(after.until_ms(end_ms).said) == spoken(shop.until_ms(end_ms).said)
     assert sealed(after) == sealed(shop)
     assert len(after.said) > 30
+
+
+def test_a_click_between_a_sessions_end_and_the_watermark_is_due_again_after_a_restart() -> None:
+    """The heap still held the earlier end, so the state was not told of the later one."""
+    config = StreamConfig()
+    minute_ms = 60_000
+
+    def begun() -> CustomerMachine:
+        machine = CustomerMachine(config, Served(untrained(config)))
+        machine.apply(Order("c", "m0", T0, "o", 25.0), 1, 0)
+        machine.apply(Click("c", "m1", T0 + 60 * minute_ms), 0, 0)  # the session ends at 90
+        machine.apply(Click("c", "m2", T0 + 90 * minute_ms + 20_000), 0, 1)
+        return machine
+
+    def finished(machine: CustomerMachine) -> bytes:
+        machine.apply(Click("z", "z1", T0 + 125 * minute_ms), 0, 2)
+        machine.apply(Click("c", "m3", T0 + 150 * minute_ms), 0, 3)
+        machine.apply(Click("z", "z2", T0 + 400 * minute_ms), 0, 4)
+        return encode_state(machine.states["c"])
+
+    before, after = begun(), CustomerMachine(config, Served(untrained(config)))
+    after.states.update({c: decode_state(encode_state(state)) for c, state in before.states.items()})
+    after.watermark.at_ms = before.watermark.at_ms
+    after.expect((c, state.verdict.due_ms) for c, state in after.states.items())
+    assert finished(after) == finished(before)
