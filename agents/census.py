@@ -16,12 +16,11 @@ from collections.abc import Iterator, Mapping
 
 from agents import metrics
 from agents.stores import StateStore
-from streams.config import ValueConfig
 from streams.customer.alerts import Episode, band_of
 from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT
 from streams.customer.rfm import RFM_NAMES
 from streams.customer.state import CustomerState
-from streams.value.clv import predicted_value
+from streams.customer.verdicts import Judge
 
 AT_ONCE = 250
 """Customers looked at in a tick of 50 ms: 1.7 µs each, so less than a hundredth of a core."""
@@ -31,16 +30,9 @@ _OPEN = tuple(episode for episode in Episode if episode is not Episode.NONE)
 
 
 class Census:
-    """Counts the customers of this worker, over and over.
+    """Counts the customers of this worker, over and over."""
 
-    Parameters
-    ----------
-    config
-        What a customer is worth.
-    """
-
-    def __init__(self, config: ValueConfig) -> None:
-        self._config = config
+    def __init__(self) -> None:
         self._round: Iterator[list[CustomerState]] | None = None
         self._started = 0.0
         self._sizes: Counter[tuple[int, int]] = Counter()
@@ -54,13 +46,15 @@ class Census:
         """Give up the round under way: partitions have come or gone."""
         self._round = None
 
-    def look(self, stores: Mapping[int, StateStore]) -> bool:
+    def look(self, stores: Mapping[int, StateStore], judge: Judge) -> bool:
         """Look at some more customers; tell whether that was the last of them.
 
         Parameters
         ----------
         stores
             The states of each partition held.
+        judge
+            Knows what a customer is worth: it is asked what alerts and scores were told.
         """
         if self._round is None:
             self._round = self._look_through(list(stores.values()))
@@ -75,7 +69,7 @@ class Census:
             self._round = None
             return True
         for state in states:
-            self._count(state)
+            self._count(state, judge)
         return False
 
     @staticmethod
@@ -83,15 +77,14 @@ class Census:
         for store in stores:
             yield from store.look_through(AT_ONCE)
 
-    def _count(self, state: CustomerState) -> None:
+    def _count(self, state: CustomerState, judge: Judge) -> None:
         if not state.orders or state.lifecycle in (-1, PROSPECT):
             return
         self._sizes[state.rfm, state.lifecycle] += 1
         risk = state.verdict.risk
         if risk < 0.0:
             return
-        tenure_ms = state.clock_ms - state.first_order_ms
-        worth = predicted_value(state.orders, state.revenue, state.refunded, tenure_ms, self._config)
+        worth = judge.worth(state, state.clock_ms)
         band = band_of(risk)
         self._bands[band] += 1
         self._at_risk[band] += risk * worth

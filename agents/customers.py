@@ -75,7 +75,7 @@ class Customers:
         self._guard = guard
         self._at_work: set[asyncio.Task[None]] = set()
         metrics.begin_at_zero(self.topics[: len(INPUTS)])
-        self._census = Census(settings.value)
+        self._census = Census()
         self._shown_at = 0.0
 
     async def assigned(self, tps: set[TP], generation: int, consumer: Consumer, producer: Producer) -> None:
@@ -199,7 +199,9 @@ class Customers:
 
     def _show(self) -> None:
         """Show what follows from no single record: how much waits, and who the customers are."""
-        self._census.look({number: room.states for number, room in self.rooms.items()})
+        if self.rooms:
+            judge = next(iter(self.rooms.values())).machine.judge
+            self._census.look({number: room.states for number, room in self.rooms.items()}, judge)
         if time.monotonic() - self._shown_at >= 1.0:
             self._shown_at = time.monotonic()
             for room in self.rooms.values():

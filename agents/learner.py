@@ -28,7 +28,7 @@ from agents.settings import Settings
 from agents.signing import sign, signing_key, verified_checkpoint
 from agents.transport import Consumer, OutputRecord, Producer
 from agents.watchdog import Progress
-from schemas.codec import WireError, encode
+from schemas.codec import WireError, encode, refused
 from schemas.learning import Example
 from schemas.topics import EXAMPLES, LEARNER_CHECKPOINT, MODELS, dead_letters_of
 from streams.customer.features import FEATURE_NAMES
@@ -239,7 +239,7 @@ def _read(value: bytes | None) -> Example:
     try:
         example = _examples.decode(value)
     except msgspec.ValidationError as error:
-        raise WireError("wrong_type", str(error)) from None
+        raise refused(error) from None
     except (msgspec.DecodeError, RecursionError):
         raise WireError("not_json", "an example that is no JSON") from None
     if example.features.keys() != _NAMES:

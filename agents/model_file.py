@@ -37,8 +37,6 @@ def read_model(path: Path, horizon_days: float) -> ModelSnapshot:
         raise OperatorError(f"{path}: does not end in a model: {error}") from None
     except ValueError as error:
         raise OperatorError(f"{path}: {error}") from None
-    if not len(snapshot.features) == len(snapshot.centre) == len(snapshot.coefficient):
-        raise OperatorError(f"{path}: model {snapshot.model_version} lacks a centre or a coefficient")
     if snapshot.horizon_days != horizon_days:
         raise OperatorError(
             f"{path}: model {snapshot.model_version} is of a horizon of {snapshot.horizon_days:g} days, "

@@ -31,7 +31,7 @@ from streams.customer.lifecycle import LIFECYCLE_NAMES
 from streams.customer.rfm import RFM_NAMES
 from streams.customer.silence import Silence
 from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, unpack
-from streams.learning.served import Served, log_odds_of, risk_of
+from streams.learning.served import Served, log_odds_of
 from streams.value.clv import historic_value, valuer_of
 
 
@@ -113,9 +113,12 @@ class Judge:
     def look(self, state: CustomerState, as_of_ms: int) -> Look:
         """Ask the model about a customer with at least one order."""
         values = features(state, as_of_ms)
+        return Look(as_of_ms, values, self.model.risk(values), self.worth(state, as_of_ms))
+
+    def worth(self, state: CustomerState, as_of_ms: int) -> float:
+        """Expect the margin to come from a customer with at least one order who has not left."""
         tenure_ms = as_of_ms - state.first_order_ms
-        worth = self._valuer.predicted(state.orders, state.revenue, state.refunded, tenure_ms)
-        return Look(as_of_ms, values, self.model.risk(values), worth)
+        return self._valuer.predicted(state.orders, state.revenue, state.refunded, tenure_ms)
 
     def evidence(self, state: CustomerState) -> list[Evidence]:
         """Name the newest record of each input that the state rests on."""
@@ -158,7 +161,8 @@ class Judge:
 
     def withdraw(self, customer_id: str, state: CustomerState, decisions: list[Decision]) -> None:
         """End the episode and take back the score of a customer who has no order any more."""
-        nothing = Look(state.clock_ms, list(self.model.snapshot.centre), risk_of(self.model.intercept), 0.0)
+        centre = self.model.centre
+        nothing = Look(state.clock_ms, centre, self.model.risk(centre), 0.0)
         self._alert(customer_id, state, nothing, Finding.LOW, decisions)
         state.verdict = Verdict()
         decisions.append(Decision(CUSTOMER_SCORES, customer_id, None))

@@ -20,7 +20,7 @@ from streams.customer.alerts import TABLE, Episode, Finding, band_of, reasons_of
 from streams.customer.decision import Decision
 from streams.customer.state import NO_TIME, CustomerState, Verdict
 from streams.customer.verdicts import Judge, Look
-from streams.learning.served import Served, risk_of, untrained
+from streams.learning.served import Served, untrained
 
 _AFTER: dict[str, Episode] = {
     "raised": Episode.RAISED,
@@ -134,7 +134,7 @@ class Auditor(Judge):
             return f"there is no model {alert.model_version}"
         self.serve(served)
         if cause is None:
-            values, risk, worth = list(served.snapshot.centre), risk_of(served.intercept), 0.0
+            values, risk, worth = served.centre, served.risk(served.centre), 0.0
             finding = Finding.LOW
         else:
             again = self.look(state, look.as_of_ms)

@@ -124,7 +124,7 @@ class Served:
     Raises
     ------
     ValueError
-        When the snapshot speaks of other features.
+        When the snapshot speaks of other features, or holds what cannot be served.
 
     Examples
     --------
@@ -144,6 +144,11 @@ class Served:
                 f"model {snapshot.model_version} speaks of other features than this program: "
                 f"{sorted(set(snapshot.features) ^ set(FEATURE_NAMES))}"
             )
+        if not len(snapshot.centre) == len(snapshot.coefficient) == len(FEATURE_NAMES):
+            raise ValueError(f"model {snapshot.model_version} lacks a centre or a coefficient")
+        btyd = snapshot.btyd
+        if btyd is not None and (btyd.model != "bgnbd" or min(btyd.r, btyd.alpha, btyd.a, btyd.b) <= 0.0):
+            raise ValueError(f"model {snapshot.model_version} has a BTYD part that is no BG/NBD")
         self.snapshot = snapshot
         self.model_version = snapshot.model_version
         self.n_learned = snapshot.n_learned

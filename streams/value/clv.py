@@ -63,35 +63,6 @@ def discounted_days(config: ValueConfig) -> float:
     return -expm1(-discount * config.horizon_days) / discount if discount else config.horizon_days
 
 
-def predicted_value(
-    orders: int, revenue: float, refunded: float, tenure_ms: int, config: ValueConfig
-) -> float:
-    """Expect the margin over the value horizon of a customer who does not leave, by the prior alone.
-
-    Parameters
-    ----------
-    orders
-        Orders so far, at least one.
-    tenure_ms
-        Time since the first order.
-
-    Returns
-    -------
-    float
-        In the shop's currency.
-
-    Examples
-    --------
-    One order of 50 a while ago, then four more in a year:
-
-    >>> round(predicted_value(5, 250.0, 0.0, 365 * DAY_MS, ValueConfig()), 2)
-    172.16
-    """
-    rate_a_day = (config.prior_orders + orders - 1) / (config.prior_days + tenure_ms / DAY_MS)
-    order_value = historic_value(revenue, refunded) / orders
-    return config.margin * order_value * rate_a_day * discounted_days(config)
-
-
 class Valuer:
     """What customers of one shop are worth, in a few operations each.
 
@@ -107,6 +78,8 @@ class Valuer:
     Examples
     --------
     >>> timing = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
+    >>> round(Valuer(ValueConfig()).predicted(5, 250.0, 0.0, 365 * DAY_MS), 2)
+    172.16
     >>> valuer = Valuer(ValueConfig(), timing, SpendParams(p=6.25, q=3.74, gamma=15.44))
     >>> round(valuer.predicted(5, 250.0, 0.0, 365 * DAY_MS), 2)
     148.01

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from agents.session import Session
 from agents.settings import Settings, load
 from agents.transport import Consumer, Producer
 from agents.watchdog import Progress
+from schemas.codec import WireError
 
 
 class FakeLedger:
@@ -137,3 +139,11 @@ def test_an_assignment_that_follows_another_closes_the_ledger_before_it(
 
     asyncio.run(scenario())
     assert [ledger.closed for ledger in ledgers] == [1, 1]
+
+
+def test_a_refused_example_is_not_quoted() -> None:
+    """What is said of it stands in a dead letter's header, which anybody may read."""
+    said = b'{"cause": "anna@example.org", "label": 1}'
+    with pytest.raises(WireError) as refused:
+        module._read(said)
+    assert "anna" not in "".join(traceback.format_exception(refused.value))

@@ -16,7 +16,7 @@ from agents.stores import MemoryStore
 from samples.cdnow import messages
 from schemas.codec import decode_event, encode
 from schemas.decisions import ChurnAlert, SegmentChange
-from streams.config import StreamConfig, ValueConfig
+from streams.config import StreamConfig
 from streams.customer.alerts import band_of
 from streams.customer.decision import Decision
 from streams.customer.lifecycle import LIFECYCLE_NAMES
@@ -55,9 +55,9 @@ def test_a_census_counts_every_customer_once_and_adds_up_their_money(
     machine, _ = shop
     store = machine.states
     assert isinstance(store, MemoryStore)
-    census = Census(ValueConfig())
+    census = Census()
     rounds = 1
-    while not census.look({0: store}):
+    while not census.look({0: store}, machine.judge):
         rounds += 1
     assert rounds == 1 + -(-len(store) // AT_ONCE)
     expected: Counter[tuple[str, str]] = Counter()
@@ -72,6 +72,9 @@ def test_a_census_counts_every_customer_once_and_adds_up_their_money(
     assert samples(metrics.BAND_SIZE) == {(band,): bands[band] for band in ("low", "medium", "high")}
     predicted, at_risk = samples(metrics.PREDICTED_VALUE)[()], sum(samples(metrics.VALUE_AT_RISK).values())
     assert 0.0 < at_risk < predicted
+    worth = [(s.verdict.risk, machine.judge.worth(s, s.clock_ms)) for s in store.values() if s.orders]
+    assert predicted == pytest.approx(sum(value for _, value in worth))
+    assert at_risk == pytest.approx(sum(risk * value for risk, value in worth))
     opened = sum(state.verdict.episode > 0 for state in store.values())
     assert sum(samples(metrics.OPEN_EPISODES).values()) == opened
 
@@ -80,12 +83,12 @@ def test_a_census_sees_who_has_gone_and_shows_empty_segments_as_zero() -> None:
     machine, _ = played(200)
     store = machine.states
     assert isinstance(store, MemoryStore)
-    census = Census(ValueConfig())
-    census.look({0: store})
+    census = Census()
+    census.look({0: store}, machine.judge)
     for customer_id in list(store):
         machine.erase(customer_id)
     census.begin_anew()
-    assert census.look({0: store})
+    assert census.look({0: store}, machine.judge)
     assert set(samples(metrics.SEGMENT_SIZE).values()) == {0.0}
     assert set(samples(metrics.OPEN_VALUE).values()) == {0.0}
 
@@ -95,11 +98,11 @@ def test_customers_may_come_and_go_while_a_census_looks() -> None:
     store = machine.states
     assert isinstance(store, MemoryStore)
     assert len(store) > AT_ONCE
-    census = Census(ValueConfig())
-    assert not census.look({0: store})
+    census = Census()
+    assert not census.look({0: store}, machine.judge)
     for customer_id in list(store)[-100:]:
         machine.erase(customer_id)
-    while not census.look({0: store}):
+    while not census.look({0: store}, machine.judge):
         pass
     stages = [n for (kind, name), n in samples(metrics.SEGMENT_SIZE).items() if kind == "lifecycle"]
     assert sum(stages) == len(store)

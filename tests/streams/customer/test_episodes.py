@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from schemas.btyd import BtydParams
 from schemas.codec import utc
 from streams.config import (
     DAY_MS,
@@ -11,11 +13,12 @@ from streams.config import (
     StreamConfig,
 )
 from streams.customer.decision import Outcome
-from streams.learning.served import Served
+from streams.learning.served import Served, log_odds_of
 from tests.streams.build import (
     MINUTE,
     Shop,
     at,
+    cancel,
     click,
     order,
     snapshot_of,
@@ -140,3 +143,19 @@ def test_an_order_from_just_before_the_alert_that_comes_late_resolves_it_and_tim
     resolved = shop.alerts()[-1]
     assert (resolved.state, resolved.cause, resolved.episode) == ("resolved", "ordered", raised.episode)
     assert resolved.event_time >= resolved.episode_started_at
+
+
+def test_what_ends_an_episode_of_a_customer_without_orders_adds_up_to_its_risk() -> None:
+    """BG/NBD's term is part of the sum there too."""
+    base = snapshot_of(-3.0, {"log_silence": 2.0})
+    btyd = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
+    model = Served(msgspec.structs.replace(base, btyd=btyd, btyd_centre=0.2, btyd_coefficient=0.4))
+    shop = Shop(StreamConfig(alerts=AlertConfig(min_orders=1)), model)
+    shop.tell(order("c", 0, name="a"))
+    shop.until(30)
+    shop.tell(cancel("c", 31, "a"))
+    alert = shop.alerts()[-1]
+    assert alert.state == "resolved"
+    assert alert.reasons, "the term is not nothing"
+    log_odds = alert.intercept + sum(reason.contribution for reason in alert.reasons)
+    assert log_odds_of(alert.risk) == pytest.approx(log_odds)

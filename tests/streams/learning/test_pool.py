@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -183,3 +184,21 @@ def test_risks_stay_off_zero_and_one_and_rise_with_log_odds() -> None:
 @pytest.mark.parametrize("risk", [0.002, 0.3, 0.5, 0.8, 0.998])
 def test_log_odds_and_risk_are_inverse(risk: float) -> None:
     assert risk_of(log_odds_of(risk)) == pytest.approx(risk, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"centre": [0.0]},
+        {"coefficient": [0.0] * 15},
+        {"btyd": msgspec.structs.replace(PARAMS, model="paretonbd")},
+        {"btyd": msgspec.structs.replace(PARAMS, model="mbgnbd")},
+        {"btyd": msgspec.structs.replace(PARAMS, alpha=0.0)},
+    ],
+)
+def test_a_model_that_could_not_be_served_is_refused_at_once(change: dict[str, Any]) -> None:
+    """Everybody reads it at every start: found at the first look, it would end worker after worker."""
+    snapshot = trained(9, 300, StreamConfig()).snapshot(None, {}, PARAMS)
+    assert Served(snapshot).no_order is not None
+    with pytest.raises(ValueError, match=r"lacks a centre or a coefficient|no BG/NBD"):
+        Served(msgspec.structs.replace(snapshot, **change))

@@ -10,11 +10,18 @@ from scipy.integrate import quad
 
 from schemas.btyd import BtydModel, BtydParams, SpendParams
 from streams.config import DAY_MS, ValueConfig
-from streams.value.clv import Valuer, historic_value, lifetime_value, predicted_value
+from streams.value.clv import Valuer, historic_value, lifetime_value
 from streams.value.discounted import DiscountedOrders
 from streams.value.gammagamma import expected_order_value
 
 CONFIG = ValueConfig(margin=0.4, horizon_days=100.0, discount_rate=0.0, prior_orders=0.5, prior_days=50.0)
+
+
+def predicted_value(
+    orders: int, revenue: float, refunded: float, tenure_ms: int, config: ValueConfig
+) -> float:
+    """What the prior alone expects."""
+    return Valuer(config).predicted(orders, revenue, refunded, tenure_ms)
 
 
 def test_predicted_value_is_margin_times_order_value_times_expected_orders() -> None:
@@ -137,6 +144,8 @@ def test_without_a_mean_of_the_shop_a_customers_own_orders_count() -> None:
     assert valuer.predicted(3, 90.0, 30.0, 150 * DAY_MS) == predicted_value(
         3, 90.0, 30.0, 150 * DAY_MS, CONFIG
     )
+    own_mean = 0.4 * ((90.0 - 30.0) / 3) * (2.5 / 200.0) * 100.0
+    assert valuer.predicted(3, 90.0, 30.0, 150 * DAY_MS) == pytest.approx(own_mean)
 
 
 def test_lifetime_value_counts_what_may_be_counted_on_less_what_was_paid() -> None:
