@@ -2,16 +2,20 @@
 
 A room owns one partition number of both inputs. Records are decoded as they arrive and merged by event
 time; a record that breaks the contract keeps its place in that order, so that "everything up to this
-offset is done" has one meaning. About once a second the epoch is sealed, in this order and no other:
-outputs acknowledged, changed states and the marker durable (`agents.ledger`), and only then may offsets
-be committed. Whatever happens in between, a restart finds the last marker and goes on from there.
+offset is done" has one meaning. About once a second the epoch is closed, and then sealed in this order
+and no other: outputs acknowledged, changed states and the marker durable (`agents.ledger`), and only then may
+offsets be committed. Whatever happens in between, a restart finds the last marker and goes on from there.
+
+An epoch that is closed stands in bytes, so the next one goes on at once, while the broker acknowledges: an
+alert does not wait for a transaction. One epoch is on its way at a time.
 
 A room may find that its partition is no longer its own: the group has moved on, or a successor has taken
 the ledger. Then it says nothing and writes nothing from there on. If the process has stood still for
 longer than its session lasts, it cannot know, and ends.
 
-A new model is adopted only here, between epochs, and the marker carries it. After a restart, the records
-that the worker before us may have processed already, an epoch's worth at most, are processed with the
+A new model is adopted only here, between epochs, and the marker carries it; that border alone is waited for,
+or a crash would do again with the old model what was done with the new one. After a restart, the records
+that the worker before us may have processed already, two epochs' worth at most, are processed with the
 marker's model, so what a crash makes us do again comes out the same.
 """
 
@@ -20,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from faust.types import TP
 
@@ -58,6 +62,20 @@ MOST_AT_ONCE = 64
 
 MOST_BUFFERED = 16_384
 """Records that wait here before their input is paused, unless others wait for it."""
+
+
+MOST_STATES = 500
+"""States written out before other tasks get their turn."""
+
+
+class _Epoch(NamedTuple):
+    """An epoch that is closed: what has to become durable, and what has to be acknowledged before."""
+
+    outputs: list[Awaitable[Any]]
+    changed: list[OutputRecord]
+    erased: list[OutputRecord]
+    marker: Marker
+    closed_at: float
 
 
 class Room:
@@ -117,7 +135,7 @@ class Room:
         anew = marker is not None and marker.topic_ids.get(name, "") != topic_ids.get(name, "")
         self.requests = Requests(0 if anew else self._start(marker, name))
         self._knows_requests = False
-        self._to_repeat = settings.worker.epoch_max_records if marker else 0
+        self._to_repeat = 2 * settings.worker.epoch_max_records if marker else 0
         self.sequence = marker.sequence if marker else 0
         model = Served(marker.model) if marker else feed.latest
         self.states = recovered.states
@@ -133,7 +151,7 @@ class Room:
             int(settings.time.max_ahead_seconds * SECOND_MS),
             settings.sources,
         )
-        self._sealed_records = 0  # of those that the intake has taken
+        self._closed_records = 0  # of those that the intake has taken
         self._paused: set[TP] = set()
         letters = settings.dead_letters
         self._breakers = [
@@ -143,7 +161,8 @@ class Room:
         self._out: dict[tuple[str, int], list[OutputRecord]] = {}
         self._unacknowledged: list[Awaitable[Any]] = []
         self._erased_since = 0
-        self._sealed_at = time.monotonic()
+        self._closed_at = time.monotonic()
+        self._sealing: asyncio.Task[None] | None = None  # the epoch before this one
         self._heard_at = time.monotonic()
         self._meter = Meter(partition, settings.time.allowed_lateness_seconds)
 
@@ -194,8 +213,10 @@ class Room:
             busy = self._slice()
             await self._send()
             self._meter.done(self.offsets(), self.machine.watermark.at_ms)
-            if self._seal_is_due() or self._flood:
+            if self._flood:
                 await self._seal()
+            elif self._is_due():
+                await self._close()
             if self._flood and not self.lost:
                 topic, tripped = self._flood
                 raise OperatorError(flood(tripped, topic, self.partition, dead_letters_of(topic)))
@@ -222,25 +243,26 @@ class Room:
         until, most = time.monotonic() + SLICE_SECONDS, self._settings.worker.epoch_max_records
         while True:
             # One at a time while somebody waits to be erased: their turn comes between two records.
-            at_once = 1 if self.requests else min(MOST_AT_ONCE, most - self._since_seal)
+            at_once = 1 if self.requests else min(MOST_AT_ONCE, most - self._since_border)
             more = self._intake.run(at_once, MOST_TIMERS)
             self._count()
             refused = self._intake.take_refused()
             if refused is not None:
                 self._refuse(refused)
-            if not more or self._since_seal >= most or self._flood or self._intake.is_held:
+            if not more or self._since_border >= most or self._flood or self._intake.is_held:
                 break
             if time.monotonic() > until or self.requests.is_due(self._has_passed):
                 break
         self._say()
         return more
 
-    def _seal_is_due(self) -> bool:
+    def _is_due(self) -> bool:
+        """Tell whether the epoch is to be closed: not before its time while the one before is on its way."""
         worker = self._settings.worker
-        return (
-            self._since_seal >= worker.epoch_max_records
-            or time.monotonic() - self._sealed_at >= worker.epoch_seconds
-        )
+        if self._since_border >= worker.epoch_max_records:
+            return True
+        passed = time.monotonic() - self._closed_at >= worker.epoch_seconds
+        return passed and (self._sealing is None or self._sealing.done())
 
     def _ask_for_more(self) -> bool:
         """Find out whether an input that holds the others up has nothing to come; True if one has."""
@@ -266,9 +288,9 @@ class Room:
             metrics.RECORDS.labels(self._inputs[source], outcome.value).inc(number)
 
     @property
-    def _since_seal(self) -> int:
-        """Records and requests of which no marker says yet that they are done."""
-        return self._intake.taken - self._sealed_records + self._erased_since
+    def _since_border(self) -> int:
+        """Records and requests of the open epoch."""
+        return self._intake.taken - self._closed_records + self._erased_since
 
     # Requests to erase (see `agents.erasures`)
 
@@ -339,7 +361,8 @@ class Room:
 
     def progress(self) -> Progress:
         """Tell the watchdog how this partition gets on; it asks from a thread of its own."""
-        busy = self._since_seal > 0 or self._intake.is_busy or not self._at_end()
+        waits = self._since_border > 0 or self._sealing is not None
+        busy = waits or self._intake.is_busy or not self._at_end()
         return Progress(busy, self.sequence)
 
     # Time and epochs
@@ -357,8 +380,8 @@ class Room:
             self._let_the_clock_tick()
             self._say()
             await self._send()
-            if self._seal_is_due():
-                await self._seal()
+            if self._is_due():
+                await self._close()
 
     def _let_the_clock_tick(self) -> None:
         """Let the wall clock move event time, on a live topic whose inputs are silent."""
@@ -380,37 +403,63 @@ class Room:
             await self._seal()
 
     async def _seal(self) -> None:
-        self._sealed_at = time.monotonic()
+        """Close the epoch, and wait until it is durable."""
+        await self._close()
+        await self._sealed()
+
+    async def _close(self) -> None:
+        """Close the epoch; it becomes durable while the next one goes on, but for a border of models."""
+        await self._sealed()
+        self._closed_at = time.monotonic()
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
-        if not (self._since_seal or machine.dirty or self._unacknowledged or moved_ms >= MINUTE_MS):
+        if not (self._since_border or machine.dirty or self._unacknowledged or moved_ms >= MINUTE_MS):
             return
         if not self._is_ours():
             return
-        await self._settle_outputs()
-        dirty, machine.dirty = machine.dirty, {}
-        states, erased = state_records(dirty, machine.states)
+        adopts = self._may_adopt() and machine.model is not self._feed.latest
+        if adopts:
+            machine.adopt(self._feed.latest)
+        outputs, self._unacknowledged = self._unacknowledged, []
+        marker = self._marker()
+        dirty, machine.dirty = list(machine.dirty), {}
+        self._marked_ms = marker.watermark_ms
+        self._closed_records, self._erased_since = self._intake.taken, 0
+        changed: list[OutputRecord] = []
+        erased: list[OutputRecord] = []
+        for start in range(0, len(dirty), MOST_STATES):
+            some = state_records(dirty[start : start + MOST_STATES], machine.states)
+            changed += some[0]
+            erased += some[1]
+            await asyncio.sleep(0)
+        self.states.border(changed, erased)
+        epoch = _Epoch(outputs, changed, erased, marker, self._closed_at)
+        self._sealing = asyncio.create_task(self._make_durable(epoch))
+        if adopts:
+            await self._sealed()
+
+    async def _sealed(self) -> None:
+        """Wait until the epoch before this one is durable, or raise what kept it from it."""
+        if self._sealing is not None:
+            await self._sealing
+            self._sealing = None
+
+    async def _make_durable(self, epoch: _Epoch) -> None:
+        await asyncio.gather(*epoch.outputs)
+        if not self._is_ours():
+            return
+        marker = epoch.marker
         try:
-            await self.ledger.append(states)
-            if self._may_adopt():
-                machine.adopt(self._feed.latest)
-            marker = self._marker()
-            offset = await self.ledger.commit(marker_record(marker), erased)
+            await self.ledger.append(epoch.changed)
+            at = await self.ledger.commit(marker_record(marker), epoch.erased)
         except Fenced:
             self._lose()
             return
         self.sequence = marker.sequence
-        self._marked_ms = marker.watermark_ms
-        self.states.flush(dirty, Position(marker.sequence, offset))
+        self.states.flush(Position(marker.sequence, at))
         for topic, offset in marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
-        self._sealed_records, self._erased_since = self._intake.taken, 0
-        self._measure(states)
-
-    async def _settle_outputs(self) -> None:
-        """Wait until everything said so far is acknowledged."""
-        waits, self._unacknowledged = self._unacknowledged, []
-        await asyncio.gather(*waits)
+        self._measure(epoch)
 
     def _marker(self) -> Marker:
         machine = self.machine
@@ -426,23 +475,23 @@ class Room:
 
     def _may_adopt(self) -> bool:
         """Tell whether everything that may be a repetition has been repeated."""
-        self._to_repeat -= self._since_seal
+        self._to_repeat -= self._since_border
         return self._to_repeat <= 0 or self._at_end()
 
     def _at_end(self) -> bool:
         tps = (TP(topic, self.partition) for topic in self._inputs)
         return all(self._consumer.at_end(tp, done) for tp, done in zip(tps, self._intake.done, strict=True))
 
-    def _measure(self, states: list[OutputRecord]) -> None:
+    def _measure(self, epoch: _Epoch) -> None:
         label = str(self.partition)
         metrics.EPOCHS.labels(label).inc()
-        metrics.EPOCH_SECONDS.observe(time.monotonic() - self._sealed_at)
-        metrics.CHANGELOG_BYTES.inc(sum([len(value or b"") for _, value, _ in states]))
+        metrics.EPOCH_SECONDS.observe(time.monotonic() - epoch.closed_at)
+        metrics.CHANGELOG_BYTES.inc(sum([len(value or b"") for _, value, _ in epoch.changed]))
         metrics.CUSTOMERS.labels(label).set(len(self.machine.states))
         metrics.WATERMARK.labels(label).set(max(0, self.machine.watermark.at_ms) / 1000.0)
         metrics.BUFFERED.labels(label).set(len(self._intake.merge))
         metrics.MODEL_LEARNED.set(self.machine.model.n_learned)
-        self._meter.sealed(len(states), self.machine.looks)
+        self._meter.sealed(len(epoch.changed), self.machine.looks)
 
     def measure_waiting(self) -> None:
         """Show how many records wait on the inputs."""

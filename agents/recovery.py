@@ -93,7 +93,7 @@ class Recovery:
         if marker is not None:
             if len(store) < marker.customers:
                 raise _Misfit(f"{len(store)} customers where its marker counts {marker.customers}")
-            store.flush((), Position(marker.sequence, at))
+            store.flush(Position(marker.sequence, at))
         return Recovered(marker, store)
 
     def _changes(self, records: Iterable[Any]) -> Iterator[Change]:

@@ -1,8 +1,9 @@
 """States in RocksDB: more customers than fit in memory, and a restart that reads the tail only.
 
 One database a partition. A value is the state's due time and its changelog bytes, so timers are rebuilt
-without decoding anything. States that were handed out since the last flush are held as objects, because
-the machine changes them in place; after it they go to a bounded cache, least recently used out first.
+without decoding anything. States that were handed out in the epochs under way, the open one and the one that
+the changelog is about to acknowledge, are held as objects, because the machine changes them in place; after
+that they go to a bounded cache, least recently used out first.
 
 An epoch is one write batch with the position that it brings the store to, so whatever prefix of the
 batches survives is a state of the changelog at some marker, and recovery reads on from there. Batches go
@@ -45,8 +46,9 @@ from agents.errors import OperatorError
 from agents.sections import WorkerSettings
 from agents.settings import Settings
 from agents.stores import DUE_BYTES, Change, Position, StateStore, StoreDamaged, due_of, with_due
+from agents.transport import OutputRecord
 from streams.config import HOUR_MS
-from streams.customer.state import STATE_VERSION, CustomerState, decode_state, encode_state
+from streams.customer.state import STATE_VERSION, CustomerState, decode_state
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,9 @@ class RocksStore(StateStore):
         self._worker = worker
         self._spare = spare
         self._now_ms = now_ms
-        self._touched: dict[str, CustomerState | None] = {}  # since the last flush; None was erased
+        self._touched: dict[str, CustomerState | None] = {}  # since the last border; None was erased
+        self._closed: dict[str, CustomerState | None] = {}  # in the epoch that is not flushed yet
+        self._batch = rocksdict.WriteBatch(raw_mode=True)  # of that epoch
         self._cached: OrderedDict[str, CustomerState] = OrderedDict()
         self._count: int | None = None  # customers; None until somebody asks
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # customers are nobody else's business
@@ -181,19 +185,24 @@ class RocksStore(StateStore):
     def wipe(self) -> None:
         """Remove the database and make a new one."""
         self._db.close()
-        self._touched, self._cached, self._count, self._position = {}, OrderedDict(), None, None
+        self._forget()
+        self._count = self._position = None
         shutil.rmtree(self._folder)
         self._db = self._open()
 
     def close(self) -> None:
         """Close the database and let go of the folder."""
-        self._touched, self._cached = {}, OrderedDict()
+        self._forget()
         try:
             self._db.close()
             if self._spare:
                 shutil.rmtree(self._folder, ignore_errors=True)
         finally:
             os.close(self._lock)
+
+    def _forget(self) -> None:
+        self._touched, self._closed, self._cached = {}, {}, OrderedDict()
+        self._batch = rocksdict.WriteBatch(raw_mode=True)
 
     # Recovery and epochs
 
@@ -209,40 +218,46 @@ class RocksStore(StateStore):
             self._db.write(batch)
         self._count = None
 
-    def flush(self, dirty: Iterable[str], position: Position) -> None:
+    def border(self, changed: Iterable[OutputRecord], erased: Iterable[OutputRecord]) -> None:
+        """Lay the epoch's batch aside: its states may change before it is written."""
+        assert not self._closed, "one epoch is on its way at a time"
+        self._closed, self._touched = self._touched, {}
+        for key, value, _ in changed:
+            if key is not None and value is not None:
+                state = self._closed[key.decode()]
+                assert state is not None, "who was erased has not changed"
+                self._batch.put(key, with_due(state, value))
+        for key, _, _ in erased:
+            if key is not None:
+                self._batch.delete(key)
+
+    def flush(self, position: Position) -> None:
         """Write an epoch and its position as one batch."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
-        for customer_id in dirty:
-            if customer_id not in self._touched:
-                continue  # somebody unknown was erased: what changed was handed out
-            state = self._touched[customer_id]
-            if state is None:
-                batch.delete(customer_id.encode())
-            else:
-                batch.put(customer_id.encode(), with_due(state, encode_state(state)))
         # A broker that drops a repeated batch may not say where the first one lies: then more has to be read.
         known = position if position.offset >= 0 else self._position
+        batch, self._batch = self._batch, rocksdict.WriteBatch(raw_mode=True)
         if known is not None:
             meta = _Meta(FORMAT, self._identity, known.sequence, known.offset, self._now_ms())
             batch.put(_META, _meta_encoder.encode(meta))
         with _speaking():
             self._db.write(batch)
         self._position = known
-        for customer_id, state in self._touched.items():
-            if state is not None:
+        for customer_id, state in self._closed.items():
+            if state is not None and customer_id not in self._touched:
                 self._cached[customer_id] = state
-        self._touched = {}
+        self._closed = {}
         while len(self._cached) > self._worker.store_cached_customers:
             self._cached.popitem(last=False)
 
     def dues(self) -> Iterator[tuple[str, int]]:
         """Read each customer's `due_ms` off the front of its value."""
-        for customer_id, state in self._touched.items():
+        known = {**self._closed, **self._touched}
+        for customer_id, state in known.items():
             if state is not None:
                 yield customer_id, state.verdict.due_ms
         for key, value in self._rows():
             customer_id = key.decode()
-            if customer_id not in self._touched:
+            if customer_id not in known:
                 yield customer_id, due_of(value)
 
     def _rows(self, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -284,6 +299,8 @@ class RocksStore(StateStore):
         """Look a customer up: among those handed out, in the cache, in the database."""
         if customer_id in self._touched:
             state = self._touched[customer_id]
+        elif customer_id in self._closed:
+            state = self._touched[customer_id] = self._closed[customer_id]
         else:
             state = self._cached.pop(customer_id, None)
             if state is None:
@@ -314,8 +331,9 @@ class RocksStore(StateStore):
         self._touched[customer_id] = None
 
     def __contains__(self, customer_id: object) -> bool:
-        if customer_id in self._touched:
-            return self._touched[str(customer_id)] is not None
+        for known in (self._touched, self._closed):
+            if customer_id in known:
+                return known[str(customer_id)] is not None
         return customer_id in self._cached or str(customer_id).encode() in self._db
 
     def __iter__(self) -> Iterator[str]:

@@ -6,8 +6,10 @@ in memory and survives a restart: it remembers the position in the changelog tha
 recovery reads only what came after. A store never stands ahead of the changelog: it is written when an
 epoch's marker is acknowledged.
 
-A machine changes the states that it was handed in place. Both kinds therefore hand out the same object
-for a customer until the next flush, and a flush is told which of them changed.
+An epoch closes before it is durable: records go on being processed while the changelog acknowledges it. So
+a store is told twice: at the border what the epoch has changed, in the bytes that the changelog gets, and
+to flush once those are acknowledged. One epoch is on its way at a time. A machine changes the states that it
+was handed in place and holds on to none; until the next border or flush, a store hands out the same object.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any, NamedTuple
 
 from agents.errors import OperatorError
 from agents.settings import Settings
+from agents.transport import OutputRecord
 from streams.customer.state import CustomerState, decode_state, encode_state
 
 
@@ -68,13 +71,22 @@ class StateStore(MutableMapping[str, CustomerState]):
         """Take over what the changelog says, in its order."""
 
     @abstractmethod
-    def flush(self, dirty: Iterable[str], position: Position) -> None:
-        """Make an epoch durable here too, all of it or nothing.
+    def border(self, changed: Iterable[OutputRecord], erased: Iterable[OutputRecord]) -> None:
+        """Close an epoch: what is changed from here on belongs to the next one.
 
         Parameters
         ----------
-        dirty
-            Customers whose state was made, changed or erased since the last flush.
+        changed, erased
+            Records of the changelog for all customers whose state was made or changed, or erased, since the
+            border before. No epoch may be closed and not flushed yet.
+        """
+
+    @abstractmethod
+    def flush(self, position: Position) -> None:
+        """Make the epoch that was closed durable here too, all of it or nothing.
+
+        Parameters
+        ----------
         position
             What the store stands for then; the changelog has acknowledged it.
         """
@@ -111,12 +123,13 @@ class MemoryStore(StateStore):
     """A store in memory only: nothing is kept over a restart.
 
     Most customers are silent most of the time, and a state at work is several times as large as its wire
-    form. So only those in use, and some that were lately, are objects; the others are bytes.
+    form. So only those of the epochs under way, and some that were changed lately, are objects; the others
+    are bytes. What an epoch changed may become bytes before it is durable: nothing here outlives the process.
 
     Parameters
     ----------
     cached
-        Customers that stay objects beside those in use.
+        Customers that stay objects after a flush.
 
     Examples
     --------
@@ -132,13 +145,12 @@ class MemoryStore(StateStore):
 
     def __init__(self, cached: int = 0) -> None:
         self._most = cached
-        self._in_use: dict[str, CustomerState] = {}  # handed out since the last flush
-        self._cached: OrderedDict[str, CustomerState] = OrderedDict()
+        self._ready: OrderedDict[str, CustomerState] = OrderedDict()  # who was changed last at the end
         self._kept: dict[str, bytes] = {}
 
     def wipe(self) -> None:
         """Forget everything."""
-        self._in_use, self._cached, self._kept = {}, OrderedDict(), {}
+        self._ready, self._kept = OrderedDict(), {}
 
     close = wipe
 
@@ -150,19 +162,22 @@ class MemoryStore(StateStore):
             else:
                 self._kept[customer_id] = with_due(state, value)
 
-    def flush(self, dirty: Iterable[str], position: Position) -> None:  # noqa: ARG002 - nothing to write
-        """Let those that are in use no longer become bytes."""
-        cached = self._cached
-        cached.update(self._in_use)
-        self._in_use = {}
-        while len(cached) > self._most:
-            customer_id, state = cached.popitem(last=False)
+    def border(self, changed: Iterable[OutputRecord], erased: Iterable[OutputRecord]) -> None:  # noqa: ARG002
+        """Remember who was changed lately."""
+        for key, _, _ in changed:
+            if key is not None:
+                self._ready.move_to_end(key.decode())
+
+    def flush(self, position: Position) -> None:  # noqa: ARG002 - there is nothing to write
+        """Let those that were not changed for longest become bytes."""
+        ready = self._ready
+        while len(ready) > self._most:
+            customer_id, state = ready.popitem(last=False)
             self._kept[customer_id] = with_due(state, encode_state(state))
 
     def dues(self) -> Iterator[tuple[str, int]]:
         """Give each customer's `due_ms`."""
-        for states in (self._in_use, self._cached):
-            yield from ((customer_id, state.verdict.due_ms) for customer_id, state in states.items())
+        yield from ((customer_id, state.verdict.due_ms) for customer_id, state in self._ready.items())
         yield from ((customer_id, due_of(kept)) for customer_id, kept in self._kept.items())
 
     def look_through(self, most: int) -> Iterator[list[CustomerState]]:
@@ -172,7 +187,7 @@ class MemoryStore(StateStore):
             yield [state for customer_id in some if (state := self._look_at(customer_id)) is not None]
 
     def _look_at(self, customer_id: str) -> CustomerState | None:
-        state = self._in_use.get(customer_id) or self._cached.get(customer_id)
+        state = self._ready.get(customer_id)
         if state is None and (kept := self._kept.get(customer_id)) is not None:
             state = decode_state(kept[DUE_BYTES:])
         return state
@@ -181,15 +196,12 @@ class MemoryStore(StateStore):
 
     def get(self, customer_id: str, default: Any = None) -> Any:
         """Look a customer up."""
-        state = self._in_use.get(customer_id)
+        state = self._ready.get(customer_id)
         if state is None:
-            state = self._cached.pop(customer_id, None)
-            if state is None:
-                kept = self._kept.pop(customer_id, None)
-                if kept is None:
-                    return default
-                state = decode_state(kept[DUE_BYTES:])
-            self._in_use[customer_id] = state
+            kept = self._kept.pop(customer_id, None)
+            if kept is None:
+                return default
+            self._ready[customer_id] = state = decode_state(kept[DUE_BYTES:])
         return state
 
     def __getitem__(self, customer_id: str) -> CustomerState:
@@ -199,25 +211,22 @@ class MemoryStore(StateStore):
         return state
 
     def __setitem__(self, customer_id: str, state: CustomerState) -> None:
-        self._cached.pop(customer_id, None)
         self._kept.pop(customer_id, None)
-        self._in_use[customer_id] = state
+        self._ready[customer_id] = state
 
     def __delitem__(self, customer_id: str) -> None:
-        if customer_id not in self:
+        if self._ready.pop(customer_id, None) is None and self._kept.pop(customer_id, None) is None:
             raise KeyError(customer_id)
-        for place in (self._in_use, self._cached, self._kept):
-            place.pop(customer_id, None)
 
     def __contains__(self, customer_id: object) -> bool:
-        return any(customer_id in place for place in (self._in_use, self._cached, self._kept))
+        return customer_id in self._ready or customer_id in self._kept
 
     def __iter__(self) -> Iterator[str]:
         # A list, as looking at a customer moves it from one to another.
-        return iter([*self._in_use, *self._cached, *self._kept])
+        return iter([*self._ready, *self._kept])
 
     def __len__(self) -> int:
-        return len(self._in_use) + len(self._cached) + len(self._kept)
+        return len(self._ready) + len(self._kept)
 
 
 async def open_store(settings: Settings, changelog: str, partition: int) -> StateStore:

@@ -73,7 +73,8 @@ def crossing_ms(
             if step % 4 == 0:
                 checked_ms = span_ms
             share = excess_low / (excess_low - excess_high)
-            middle = origin_ms + int((low - origin_ms) * ((high - origin_ms) / (low - origin_ms)) ** share)
+            silent_ms, most_ms = float(low - origin_ms), float(high - origin_ms)
+            middle = origin_ms + int(silent_ms * (most_ms / silent_ms) ** share)
             # Land just past the root: then both ends close in on it, not one of them only.
             middle = min(high - MINUTE_MS // 2, max(low + MINUTE_MS // 2, middle + MINUTE_MS // 4))
         excess = excess_at(middle)

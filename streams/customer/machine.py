@@ -239,8 +239,7 @@ class CustomerMachine:
         at_ms = self.watermark.at_ms
         if time_ms <= at_ms:
             return False
-        next_ms = self.timers.next_ms()
-        return time_ms - at_ms >= HOUR_MS or (next_ms is not None and next_ms <= at_ms)
+        return time_ms - at_ms >= HOUR_MS or self.timers.is_due(at_ms)
 
     def lead(self, time_ms: int, most: int) -> bool:
         """Let time come up to an event before it is applied, a part at a time.
@@ -318,17 +317,29 @@ class CustomerMachine:
             self._judge(customer_id, state, look, "crossing")
 
     def _forget_at_ms(self, state: CustomerState) -> int:
-        return max(state.first_ms, state.click_ms, state.order_ms) + self._forget_ms
+        # Written out here and below: compiled, `max` and `min` of several, and loops over them, make objects.
+        latest_ms = state.first_ms
+        if state.click_ms > latest_ms:
+            latest_ms = state.click_ms
+        if state.order_ms > latest_ms:
+            latest_ms = state.order_ms
+        return latest_ms + self._forget_ms
 
     def _due_ms(self, state: CustomerState, answers: bool = True) -> int:
         due_ms = self._forget_at_ms(state)
-        if state.session_ms and state.orders:
-            due_ms = min(due_ms, state.session_ms + self._gap_ms)
+        if state.session_ms and state.orders and state.session_ms + self._gap_ms < due_ms:
+            due_ms = state.session_ms + self._gap_ms
         if answers and state.questions:
-            due_ms = min(due_ms, state.questions[0].asked_ms + self._horizon_ms)
-        for at_ms in (state.review_ms, state.border_ms, state.verdict.crossing_ms):
-            if at_ms and at_ms < due_ms:
-                due_ms = at_ms
+            matures_ms = state.questions[0].asked_ms + self._horizon_ms
+            if matures_ms < due_ms:
+                due_ms = matures_ms
+        if state.review_ms and state.review_ms < due_ms:
+            due_ms = state.review_ms
+        if state.border_ms and state.border_ms < due_ms:
+            due_ms = state.border_ms
+        crossing_ms = state.verdict.crossing_ms
+        if crossing_ms and crossing_ms < due_ms:
+            due_ms = crossing_ms
         return due_ms
 
     def _reschedule(self, customer_id: str, state: CustomerState) -> None:

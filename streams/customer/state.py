@@ -405,8 +405,7 @@ def seen_message(state: CustomerState, message_id: str, time_ms: int) -> bool:
     than `RECENT_MESSAGES` others came in between in each.
     """
     key = digest(message_id)
-    perhaps = key in state.ids_now or key in state.ids_before  # quick, and nearly always no
-    if perhaps and (_holds(state.ids_now, key) or _holds(state.ids_before, key)):
+    if _holds(state.ids_now, key) or _holds(state.ids_before, key):
         return True
     if time_ms - state.ids_ms >= DEDUPE_MS:
         recent = time_ms - state.ids_ms < 2 * DEDUPE_MS
@@ -419,7 +418,7 @@ def seen_message(state: CustomerState, message_id: str, time_ms: int) -> bool:
 
 
 def _holds(ids: bytes, key: bytes) -> bool:
-    at = ids.find(key)
+    at = ids.find(key)  # `in` would first try the key as a number, and throw that error away
     while at % _DIGEST and at >= 0:  # found across two neighbours: look on
         at = ids.find(key, at + 1)
     return at >= 0

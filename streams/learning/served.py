@@ -177,10 +177,8 @@ class Served:
 
     def contributions(self, values: list[float]) -> list[float]:
         """Split the log-odds, less the intercept, into one term for each feature."""
-        terms = [
-            coefficient * (value - centre)
-            for value, centre, coefficient in zip(values, self.centre, self.coefficient, strict=True)
-        ]
+        coefficient, centre = self.coefficient, self.centre
+        terms = [coefficient[place] * (values[place] - centre[place]) for place in range(len(coefficient))]
         if self.no_order is not None:
             terms[_SILENCE_IN_GAPS] += self._term(self.no_order, values)
         return terms

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from agents.changelog import state_records
 from agents.errors import OperatorError
 from agents.rocksdb_store import RocksStore, StoreHeld, folder_of, open_rocksdb
 from agents.sections import WorkerSettings
@@ -107,19 +108,35 @@ class Log:
 
     def __init__(self) -> None:
         self.records: list[Change] = []
+        self.closed: list[Change] | None = None  # the epoch on its way
         self.sequence = 0
 
     def seal(self, store: StateStore, dirty: dict[str, None]) -> None:
         """End an epoch: the changelog first, then the store."""
-        for customer_id in dirty:
-            state = store.get(customer_id)
-            self.records.append(
-                Change(customer_id, None, None)
-                if state is None
-                else Change(customer_id, encode_state(state), decode_state(encode_state(state)))
-            )
+        self.close(store, dirty)
+        self.acknowledge(store)
+
+    def close(self, store: StateStore, dirty: Iterable[str]) -> None:
+        """Close an epoch; the changelog has not acknowledged it yet."""
+        changed, erased = state_records(dirty, store)
+        store.border(changed, erased)
+        self.closed = [
+            Change(key.decode(), value, None if value is None else decode_state(value))
+            for key, value, _ in (*changed, *erased)
+            if key is not None
+        ]
+
+    def append(self) -> Position:
+        """Take the closed epoch."""
+        assert self.closed is not None
+        self.records += self.closed
+        self.closed = None
         self.sequence += 1
-        store.flush(dirty, Position(self.sequence, len(self.records)))
+        return Position(self.sequence, len(self.records))
+
+    def acknowledge(self, store: StateStore) -> None:
+        """Take the closed epoch, and tell the store."""
+        store.flush(self.append())
 
     def restore(self, store: StateStore) -> int:
         """Read from where the store stands; return how many records that took."""
@@ -130,7 +147,7 @@ class Log:
         tail = [Change(c, v, v and decode_state(v)) for c, v, _ in self.records[start:]]
         for place in range(0, len(tail), 3):
             store.restore(tail[place : place + 3])
-        store.flush((), Position(self.sequence, len(self.records)))
+        store.flush(Position(self.sequence, len(self.records)))
         return len(tail)
 
 
@@ -144,8 +161,9 @@ class AgainstADictionary(RuleBasedStateMachine):
         self.disk = Disk(self.kind)
         self.log = Log()
         self.live: dict[str, CustomerState] = {}  # what the store must hold now
+        self.closed: dict[str, bytes] = {}  # what it held at the last border
         self.sealed: dict[str, bytes] = {}  # and what it must hold after a crash
-        self.out: dict[str, CustomerState] = {}  # handed out since the last flush
+        self.out: dict[str, CustomerState] = {}  # handed out since the last border or flush
         self.dirty: dict[str, None] = {}
 
     @property
@@ -190,14 +208,29 @@ class AgainstADictionary(RuleBasedStateMachine):
             with pytest.raises(KeyError):
                 del self.store[customer_id]
 
+    @precondition(lambda self: self.log.closed is None)
     @rule()
-    def seal(self) -> None:
-        self.log.seal(self.store, self.dirty)
+    def close(self) -> None:
+        self.log.close(self.store, self.dirty)
         self.dirty, self.out = {}, {}
-        self.sealed = {c: encode_state(s) for c, s in self.live.items()}
+        self.closed = {c: encode_state(s) for c, s in self.live.items()}
+
+    @precondition(lambda self: self.log.closed is not None)
+    @rule()
+    def acknowledge(self) -> None:
+        self.log.acknowledge(self.store)
+        self.out = {}
+        self.sealed = self.closed
+
+    @precondition(lambda self: self.log.closed is not None)
+    @rule()
+    def kill_before_the_store_hears_of_an_epoch(self) -> None:
+        self.log.append()
+        self.sealed = self.closed
+        self.kill()
 
     def _opened_again(self) -> None:
-        self.dirty, self.out = {}, {}
+        self.dirty, self.out, self.log.closed = {}, {}, None
         self.log.restore(self.store)
         self.live = {c: decode_state(s) for c, s in self.sealed.items()}
 
@@ -256,6 +289,19 @@ def test_what_was_not_flushed_is_gone_after_a_kill_and_the_last_epoch_is_whole(d
     read = log.restore(disk.kill())
     assert read == (0 if disk.kind == "rocksdb" else 4)
     assert {c: s.orders for c, s in disk.store.items()} == {"a": 7}
+
+
+def test_what_changes_while_an_epoch_is_on_its_way_is_of_the_next_one(disk: Disk) -> None:
+    log = Log()
+    disk.store["a"], disk.store["b"] = state_of(1), state_of(2)
+    log.close(disk.store, {"a": None, "b": None})
+    disk.store["a"].revenue = 8.0
+    del disk.store["b"]
+    disk.store["c"] = state_of(3)
+    log.acknowledge(disk.store)
+    assert {c: s.revenue for c, s in disk.store.items()} == {"a": 8, "c": 3}
+    log.restore(disk.kill())
+    assert {c: s.revenue for c, s in disk.store.items()} == {"a": 1, "b": 2}
 
 
 def test_a_machine_over_a_store_does_what_one_over_a_dictionary_does(disk: Disk) -> None:
@@ -327,6 +373,7 @@ def test_objects_in_memory_are_those_of_the_epoch_and_of_the_cache(rocks: Disk) 
 ENDLESS = """
 import sys
 from pathlib import Path
+from agents.changelog import state_records
 from agents.rocksdb_store import RocksStore
 from agents.stores import Position
 from tests.agents.test_stores import SMALL, state_of
@@ -336,7 +383,8 @@ for sequence in range(1, 1_000_000):
     for number in range(50):
         store.get(f"c{number}") or store.__setitem__(f"c{number}", state_of(0))
         store[f"c{number}"].orders = sequence
-    store.flush([f"c{number}" for number in range(50)], Position(sequence, 10 * sequence))
+    store.border(*state_records([f"c{number}" for number in range(50)], store))
+    store.flush(Position(sequence, 10 * sequence))
     print(sequence, flush=True)
 """
 
@@ -369,7 +417,8 @@ def test_a_store_is_trusted_while_no_tombstone_can_have_been_compacted_away(
     rocks: Disk, hours: float, trusted: bool
 ) -> None:
     rocks.store["a"] = state_of(1)
-    rocks.store.flush(["a"], Position(4, 17))
+    rocks.store.border(*state_records(["a"], rocks.store))
+    rocks.store.flush(Position(4, 17))
     rocks.now_ms += int(hours * HOUR_MS)
     assert rocks.reopen().position == (Position(4, 17) if trusted else None)
 
@@ -389,19 +438,22 @@ def test_a_customer_erased_while_the_store_was_away_does_not_rise_from_an_old_on
 
 def test_an_epoch_whose_place_the_broker_did_not_say_moves_no_position(rocks: Disk) -> None:
     rocks.store["a"] = state_of(1)
-    rocks.store.flush(["a"], Position(1, -1))
+    rocks.store.border(*state_records(["a"], rocks.store))
+    rocks.store.flush(Position(1, -1))
     assert rocks.reopen().position is None
     rocks.store.wipe()
     for sequence, offset in ((2, 7), (3, -1)):
         rocks.store["a"] = state_of(sequence)
-        rocks.store.flush(["a"], Position(sequence, offset))
+        rocks.store.border(*state_records(["a"], rocks.store))
+        rocks.store.flush(Position(sequence, offset))
     assert rocks.reopen().position == Position(2, 7)
     assert rocks.store["a"] == state_of(3)
 
 
 def test_a_copy_of_something_else_is_not_trusted(rocks: Disk) -> None:
     rocks.store["a"] = state_of(1)
-    rocks.store.flush(["a"], Position(1, 2))
+    rocks.store.border(*state_records(["a"], rocks.store))
+    rocks.store.flush(Position(1, 2))
     rocks.identity = "another cluster"
     assert rocks.reopen().position is None
 
@@ -419,7 +471,8 @@ def flip(path: Path, place: int) -> None:
 
 def test_a_damaged_table_is_found_before_anybody_is_served_from_it(rocks: Disk) -> None:
     rocks.store["a"] = state_of(1)
-    rocks.store.flush(["a"], Position(1, 2))
+    rocks.store.border(*state_records(["a"], rocks.store))
+    rocks.store.flush(Position(1, 2))
     rocks.store.close()
     rocks._new().close()  # moves the write-ahead log into a table
     (table,) = rocks.folder.glob("*.sst")
@@ -435,7 +488,8 @@ def test_a_damaged_table_is_found_before_anybody_is_served_from_it(rocks: Disk) 
 @pytest.mark.parametrize("broken", ["CURRENT", "MANIFEST-*"])
 def test_a_database_that_cannot_be_opened_is_begun_anew(rocks: Disk, broken: str) -> None:
     rocks.store["a"] = state_of(1)
-    rocks.store.flush(["a"], Position(1, 2))
+    rocks.store.border(*state_records(["a"], rocks.store))
+    rocks.store.flush(Position(1, 2))
     rocks.store.close()
     (path,) = rocks.folder.glob(broken)
     path.write_bytes(b"nonsense")
@@ -459,7 +513,8 @@ def test_a_partition_handed_over_on_one_machine_waits_for_the_folder(own: Settin
     async def hand_over() -> None:
         first = await open_store(own, "changelog", 3)
         first["a"] = state_of(1)
-        first.flush(["a"], Position(5, 6))
+        first.border(*state_records(["a"], first))
+        first.flush(Position(5, 6))
         coming = asyncio.create_task(open_store(own, "changelog", 3))
         await asyncio.sleep(0)
         assert not coming.done()

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from agents.changelog import MARKER_KEY, MARKER_VERSION, Marker, marker_record
+from agents.changelog import MARKER_KEY, MARKER_VERSION, Marker, marker_record, state_records
 from agents.cluster import create_missing
 from agents.connection import aiokafka_arguments
 from agents.errors import OperatorError
@@ -169,7 +169,7 @@ def test_a_log_that_is_shorter_than_the_store_rebuilds_it(rocks: Topic) -> None:
     async def work() -> None:
         await rocks.write((b"a", value_of(1)), marker_of(1, 1))
         _, store = await rocks.recover()
-        store.flush((), Position(40, 1000))
+        store.flush(Position(40, 1000))
         store.close()
         assert await rocks.held() == {"a": 1}
 
@@ -181,7 +181,8 @@ def test_a_log_made_anew_that_has_grown_past_the_store_rebuilds_it(rocks: Topic)
         await rocks.write((b"a", value_of(1)), (b"b", value_of(2)), marker_of(1, 2))
         _, store = await rocks.recover()
         store["ghost"] = store["a"]
-        store.flush(["ghost"], Position(40, 1))  # of the 40th epoch, and the log knows of one
+        store.border(*state_records(["ghost"], store))
+        store.flush(Position(40, 1))  # of the 40th epoch, and the log knows of one
         store.close()
         assert await rocks.held() == {"a": 1, "b": 2}
 
@@ -194,7 +195,8 @@ def test_a_store_that_lacks_customers_is_rebuilt(rocks: Topic) -> None:
         _, store = await rocks.recover()
         del store["a"]
         assert store.position is not None
-        store.flush(["a"], store.position)
+        store.border(*state_records(["a"], store))
+        store.flush(store.position)
         store.close()
         assert await rocks.held() == {"a": 1, "b": 2}
 
