@@ -42,10 +42,14 @@ def ready(source: int, customer_id: str, value: bytes, partitions: int) -> Ready
 
 
 class Paced(NamedTuple):
-    """When each message was due to be sent, and when it was, in seconds of the wall clock."""
+    """When each message was due to be sent, when it was, and when the broker had it, by the wall clock.
+
+    The last is in whole milliseconds, and that of sending where the broker keeps the sender's timestamps.
+    """
 
     due: list[float]
     sent: list[float]
+    had: list[float]
 
 
 async def pace(
@@ -71,41 +75,68 @@ async def pace(
             await producer.partitions_for(topic)
         began = time.time() + 0.1
         sent: list[float] = []
-        waits: list[Any] = []
+        had = [0.0] * len(messages)
         done = 0
+        waits: list[asyncio.Future[Any]] = []
         while done < len(messages):
             now = time.time()
             upto = min(len(messages), max(done, int((now - began) * rate)))
             if upto > done:
-                waits += await _send(producer, topics, messages[done:upto], int(now * 1000))
+                waits += await _send(producer, topics, messages, range(done, upto), int(now * 1000), had)
                 sent += [now] * (upto - done)
                 done = upto
                 at_turn(done)
             await asyncio.sleep(TURN_SECONDS)
         await asyncio.gather(*waits)
-        return Paced([began + number / rate for number in range(len(messages))], sent)
+        return Paced([began + number / rate for number in range(len(messages))], sent, had)
     finally:
         await producer.stop()
 
 
 async def _send(
-    producer: AIOKafkaProducer, topics: Sequence[str], messages: Sequence[Ready], now_ms: int
-) -> list[Any]:
-    batches: dict[tuple[int, int], Any] = {}
+    producer: AIOKafkaProducer,
+    topics: Sequence[str],
+    messages: Sequence[Ready],
+    numbers: range,
+    now_ms: int,
+    had: list[float],
+) -> list[asyncio.Future[Any]]:
+    batches: dict[tuple[int, int], tuple[Any, list[int]]] = {}
     closed = []
-    for source, partition, key, value in messages:
-        batch = batches.get((source, partition))
+    for number in numbers:
+        source, partition, key, value = messages[number]
+        place = source, partition
+        batch, inside = batches.setdefault(place, (None, []))
         if batch is None:
-            batch = batches[source, partition] = producer.create_batch()
+            batch, inside = batches[place] = producer.create_batch(), []
         if batch.append(timestamp=now_ms, key=key, value=value) is None:
-            closed.append((source, partition, batch))
-            batch = batches[source, partition] = producer.create_batch()
+            closed.append((place, batch, inside))
+            batch, inside = batches[place] = producer.create_batch(), []
             batch.append(timestamp=now_ms, key=key, value=value)
+        inside.append(number)
     waits = []
-    for source, partition, batch in closed:  # full ones first: a partition keeps its order
-        waits.append(await producer.send_batch(batch, topics[source], partition=partition))
+    for place, batch, inside in closed:  # full ones first: a partition keeps its order
+        waits.append(await _hand_over(producer, topics, place, batch, inside, had))
     going = [
-        producer.send_batch(batch, topics[source], partition=partition)
-        for (source, partition), batch in batches.items()
+        _hand_over(producer, topics, place, batch, inside, had) for place, (batch, inside) in batches.items()
     ]
     return waits + list(await asyncio.gather(*going))
+
+
+async def _hand_over(
+    producer: AIOKafkaProducer,
+    topics: Sequence[str],
+    place: tuple[int, int],
+    batch: Any,
+    inside: list[int],
+    had: list[float],
+) -> asyncio.Future[Any]:
+    def acknowledged(answer: asyncio.Future[Any]) -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            for number in inside:
+                had[number] = answer.result().timestamp / 1000.0
+
+    source, partition = place
+    answer: asyncio.Future[Any] = await producer.send_batch(batch, topics[source], partition=partition)
+    answer.add_done_callback(acknowledged)
+    return answer

@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -63,13 +63,15 @@ def hot_path() -> str:
 
 
 @contextmanager
-def broker(kind: str) -> Iterator[dict[str, object]]:
+def broker(kind: str, properties: Mapping[str, str] | None = None) -> Iterator[dict[str, object]]:
     """Run a broker on its core, and us beside it; give the settings that lead to it.
 
     Parameters
     ----------
     kind
         `kafka` or `embedded`.
+    properties
+        Of Kafka's, beside the usual ones.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a topic just made has no leader for a moment
     print(conditions(), flush=True)
@@ -79,7 +81,7 @@ def broker(kind: str) -> Iterator[dict[str, object]]:
             os.sched_setaffinity(0, {BROKER_CORE})
             stack.callback(os.sched_setaffinity, 0, everywhere)
         if kind == "kafka":
-            yield stack.enter_context(LocalKafka()).settings_overrides()
+            yield stack.enter_context(LocalKafka(settings=properties)).settings_overrides()
         else:
             yield stack.enter_context(EmbeddedBroker()).settings_overrides()
 

@@ -6,9 +6,10 @@ and asks again. That makes the common case, a click that pushes the end of the s
 Entries that were overtaken by an earlier one stay where they are and are skipped when they surface.
 Ties go by customer, so the order never depends on insertion.
 
-Entries lie in buckets, by the day and, once that day has begun, by the minute; a minute is sorted when
-it is reached. A heap of all entries gives the same order, but compares some twenty of them, as objects,
-for each that goes in or out.
+Entries lie in buckets, by the day and, once that day has begun, by slots of ten minutes; a slot is sorted
+when it is reached. A heap of all entries gives the same order, but compares some twenty of them, as
+objects, for each that goes in or out. A slot is shorter than a session's gap, so that what is asked at each
+click seldom falls into the one that is open, where it has to be put in its place.
 
 References
 ----------
@@ -22,7 +23,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Final
 
-_MINUTE_MS: Final = 60_000
+_SLOT_MS: Final = 600_000
 _DAY_MS: Final = 86_400_000
 _NEVER: Final = -(1 << 60)
 
@@ -41,8 +42,16 @@ class Timers:
     """
 
     __slots__ = (
-        "_at", "_day", "_day_order", "_days", "_entries", "_live", "_minute", "_minute_order", "_minutes",
+        "_at",
+        "_day",
+        "_day_order",
+        "_days",
+        "_entries",
+        "_live",
         "_open",
+        "_slot",
+        "_slot_order",
+        "_slots",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,12 +60,12 @@ class Timers:
 
     def _clear(self) -> None:
         self._entries = 0  # in all, live or overtaken
-        # Of the minute that is open, and of any before it: sorted, from `_at` on.
+        # Of the slot that is open, and of any before it: sorted, from `_at` on.
         self._open: list[tuple[int, str]] = []
         self._at = 0
-        self._minute = _NEVER  # the newest that was opened
-        self._minutes: dict[int, list[tuple[int, str]]] = {}  # of days that were opened
-        self._minute_order: list[int] = []  # a heap
+        self._slot = _NEVER  # the newest that was opened
+        self._slots: dict[int, list[tuple[int, str]]] = {}  # of days that were opened
+        self._slot_order: list[int] = []  # a heap
         self._day = _NEVER
         self._days: dict[int, list[tuple[int, str]]] = {}
         self._day_order: list[int] = []
@@ -123,7 +132,7 @@ class Timers:
     def _put(self, entry: tuple[int, str]) -> None:
         due_ms = entry[0]
         day = due_ms // _DAY_MS
-        minute = due_ms // _MINUTE_MS
+        slot = due_ms // _SLOT_MS
         self._entries += 1
         if day > self._day:
             if day in self._days:
@@ -131,22 +140,22 @@ class Timers:
             else:
                 self._days[day] = [entry]
                 heappush(self._day_order, day)
-        elif minute > self._minute:
-            if minute in self._minutes:
-                self._minutes[minute].append(entry)
+        elif slot > self._slot:
+            if slot in self._slots:
+                self._slots[slot].append(entry)
             else:
-                self._minutes[minute] = [entry]
-                heappush(self._minute_order, minute)
+                self._slots[slot] = [entry]
+                heappush(self._slot_order, slot)
         else:
             insort(self._open, entry, self._at)
 
     def _turn(self, until_ms: int) -> bool:
-        """Open the next minute or day, the open minute being spent; False when none begins by `until_ms`."""
-        if self._minute_order and self._minute_order[0] * _MINUTE_MS <= until_ms:
-            minute = heappop(self._minute_order)
-            opened = self._minutes.pop(minute)
+        """Open the next slot or day, the open slot being spent; False when none begins by `until_ms`."""
+        if self._slot_order and self._slot_order[0] * _SLOT_MS <= until_ms:
+            slot = heappop(self._slot_order)
+            opened = self._slots.pop(slot)
             opened.sort()
-            self._minute, self._open, self._at = minute, opened, 0
+            self._slot, self._open, self._at = slot, opened, 0
             return True
         # A day that was not opened comes after all minutes of those that were.
         if self._day_order and self._day_order[0] * _DAY_MS <= until_ms:

@@ -12,7 +12,7 @@ from bench.pacer import Paced
 from schemas.decisions import ChurnAlert
 
 MOMENTS = [(0, "a"), (70_000, "b"), (140_000, "b")]
-PACED = Paced(due=[10.0, 11.0, 12.0], sent=[10.1, 11.1, 12.1])
+PACED = Paced(due=[10.0, 11.0, 12.0], sent=[10.1, 11.1, 12.1], had=[10.12, 11.12, 12.12])
 
 
 def alert(customer_id: str, at_ms: int) -> ChurnAlert:
@@ -38,14 +38,18 @@ def alert(customer_id: str, at_ms: int) -> ChurnAlert:
     )
 
 
-def match(seconds: float, at_ms: int, partition: int = 0, since: float = 0.0) -> list[tuple[float, float]]:
+def match(
+    seconds: float, at_ms: int, partition: int = 0, since: float = 0.0
+) -> list[tuple[float, float, float]]:
     heard = [Heard(seconds, partition, alert("a", at_ms))]
     found = latencies(heard, [0, 0, 0], MOMENTS, PACED, 60_000, since)
-    return [(round(one.from_timestamp, 6), round(one.from_schedule, 6)) for one in found]
+    return [
+        (round(one.from_broker, 6), round(one.from_sender, 6), round(one.from_schedule, 6)) for one in found
+    ]
 
 
 def test_time_counts_from_the_record_that_moved_the_watermark() -> None:
-    assert match(11.15, at_ms=5_000) == [(0.05, 0.15)]
+    assert match(11.15, at_ms=5_000) == [(0.03, 0.05, 0.15)]
 
 
 def test_alerts_of_the_warm_up_do_not_count() -> None:
@@ -63,7 +67,7 @@ def test_an_alert_that_no_record_made_due_is_an_error_of_the_bench() -> None:
 
 
 def test_a_percentile_is_not_shown_when_too_few_alerts_lie_beyond_it() -> None:
-    found = [Latency("raised", 0.001 * number, 0.002 * number) for number in range(1, 101)]
+    found = [Latency("raised", 0.001 * number, 0.002 * number, 0.003 * number) for number in range(1, 101)]
     row = summary(found).splitlines()[1].split()
     assert row[-6:] == ["100", "50.0", "90.0", "99.0", "few", "100.0"]
 
