@@ -1,0 +1,137 @@
+"""Records go on while the broker acknowledges the epoch before; only a border of models is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from faust.types import TP
+
+from agents.epochs import Room
+from bench.faults.simulated import Broker, Simulation, Worker, settings
+from schemas.topics import INPUTS
+from streams.learning.served import Served, untrained
+
+MOST = settings().worker.epoch_max_records
+
+
+class Gate:
+    """A ledger that takes states only when it is told to."""
+
+    def __init__(self, room: Room) -> None:
+        self.open = asyncio.Event()
+        self._append = room.ledger.append
+        room.ledger.append = self._wait_and_append  # type: ignore[method-assign]
+
+    async def _wait_and_append(self, records: list[object]) -> int:
+        await self.open.wait()
+        return await self._append(records)  # type: ignore[arg-type]
+
+
+def with_a_gate(work: Callable[[Room, Worker, Gate, Broker], Awaitable[None]]) -> None:
+    """Give a room that has records for many epochs and a ledger that does not answer."""
+
+    async def run() -> None:
+        simulation = Simulation(seed=1)
+        worker = await simulation._next_worker()
+        room = worker.customers.rooms[0]
+        await work(room, worker, Gate(room), simulation._broker)
+        worker.end()
+
+    asyncio.run(run())
+
+
+def give_everything(worker: Worker, broker: Broker) -> asyncio.Task[None]:
+    async def give() -> None:
+        for source, topic in enumerate(INPUTS):
+            message = SimpleNamespace(
+                topic=topic,
+                partition=0,
+                value=broker.inputs[source],
+                generation_id=worker.group.generation,
+                tp=TP(topic, 0),
+            )
+            await worker.customers.feed(message)
+        await worker.customers.rest()
+
+    return asyncio.create_task(give())
+
+
+async def turns(number: int = 500) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def test_a_whole_epoch_is_processed_and_said_while_the_one_before_is_on_its_way() -> None:
+    async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
+        task = give_everything(worker, broker)
+        await turns()
+        assert room._intake.taken == 2 * MOST, "one epoch closed and on its way, the next one full"
+        assert not worker.group.sealed, "nothing may be committed yet"
+        assert room.sequence == 0
+        said = len(broker.said)
+        assert said > 0
+        gate.open.set()
+        await task
+        await room.seal()
+        assert sum(worker.group.sealed[TP(topic, 0)] for topic in INPUTS) > 4 * MOST
+        assert len(broker.said) > said
+
+    with_a_gate(work)
+
+
+def test_a_model_is_adopted_only_where_the_marker_that_carries_it_is_durable_before_any_record() -> None:
+    async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
+        snapshot = msgspec.structs.replace(untrained(settings().streams), model_version="lr-7", n_learned=7)
+        room._feed.latest = Served(snapshot)
+        task = give_everything(worker, broker)
+        await turns()
+        assert room._intake.taken == MOST, "the next epoch would be of another model"
+        gate.open.set()
+        await task
+        await room.seal()
+        assert room._intake.taken > 4 * MOST
+        assert room.machine.model.model_version == "lr-7"
+
+    with_a_gate(work)
+
+
+def test_offsets_of_an_epoch_are_those_of_its_border_and_not_of_what_came_after() -> None:
+    async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
+        task = give_everything(worker, broker)
+        await turns()
+        sealed: list[int] = []
+        flush = room.states.flush
+
+        def watched(position: object) -> None:
+            flush(position)  # type: ignore[arg-type]
+            marker = broker.marker()
+            assert marker is not None
+            sealed.append(sum(marker.offsets[topic] for topic in INPUTS))
+
+        room.states.flush = watched  # type: ignore[method-assign]
+        gate.open.set()
+        await task
+        await room.seal()
+        steps = [after - before for before, after in zip([0, *sealed], sealed, strict=False)]
+        assert sealed[0] == MOST
+        assert all(step <= MOST for step in steps)
+
+    with_a_gate(work)
+
+
+def test_what_keeps_an_epoch_from_becoming_durable_ends_the_worker_at_the_next_border() -> None:
+    async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
+        async def fail(_records: object) -> int:
+            raise OSError("no disk")
+
+        gate._append = fail  # type: ignore[method-assign,assignment]
+        gate.open.set()
+        with pytest.raises(OSError, match="no disk"):
+            await give_everything(worker, broker)
+        assert not worker.group.sealed
+
+    with_a_gate(work)
