@@ -12,15 +12,22 @@ import orjson
 
 from agents import asyncapi
 from agents.acls import acl_table
+from agents.feature_table import features_table
 from agents.metrics import metrics_table
 from agents.settings import settings_table
 from schemas.contracts import SCHEMA_TOPICS, json_schema
 
 README = Path(__file__).parents[1] / "README.md"
 OPERATIONS = README.parent / "docs" / "operations.md"
+FEATURES = README.parent / "docs" / "features.md"
 
-TABLES = {"settings": settings_table, "metrics": metrics_table, "rights": acl_table}
-DOCUMENTS = {README: ("settings", "metrics"), OPERATIONS: ("rights",)}
+TABLES = {
+    "settings": settings_table,
+    "metrics": metrics_table,
+    "rights": acl_table,
+    "features": features_table,
+}
+DOCUMENTS = {README: ("settings", "metrics"), OPERATIONS: ("rights",), FEATURES: ("features",)}
 """Which document has which tables."""
 
 ASYNCAPI = README.parent / "docs" / "asyncapi.yaml"

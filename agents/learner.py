@@ -3,7 +3,9 @@
 It reads examples in the order of their log, learns, and seals about once a second: the model first, then
 the checkpoint with the offset that it stands for, each durable, and only then may the offset be
 committed. A restart takes the latest checkpoint and reads on from its offset, so the learner that goes
-on is the learner that stopped. The checkpoint is signed, and read only when the signature is right.
+on is the learner that stopped. Where the list of features has grown since, what it learned of the others
+stays, and the new ones begin with nothing. The checkpoint is signed, and read only where the signature is
+right.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from agents.watchdog import Progress
 from schemas.codec import WireError, encode, refused
 from schemas.learning import Example
 from schemas.topics import EXAMPLES, LEARNER_CHECKPOINT, MODELS, dead_letters_of
-from streams.customer.features import FEATURE_NAMES
+from streams.customer.features import FEATURE_NAMES, LISTS
 from streams.learning.machine import Checkpoint, LearnerMachine
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Sealed)
 _examples = msgspec.json.Decoder(Example)
 _NAMES = set(FEATURE_NAMES)
+_EARLIER = [set(FEATURE_NAMES[:known]) for known in LISTS[:-1]]
 
 
 class Learner:
@@ -93,6 +96,7 @@ class Learner:
         self._sealed_next = 0
         self._sealed_at = time.monotonic()
         self._drifts: dict[str, int] = {}
+        self._passed_over = 0
         self._published = -1
         self._dead: list[OutputRecord] = []
         self._breaker = self._new_breaker()
@@ -179,9 +183,21 @@ class Learner:
             self._flood = self._breaker.bad(error.reason)
         else:
             self._breaker.good()
+            if example.features.keys() != _NAMES:
+                self._pass_over(record)
+                return
             before = machine.n_learned
             machine.learn(example)
             (metrics.LEARNED if machine.n_learned > before else metrics.LEARNED_TWICE).inc()
+        self._next = record.offset + 1
+
+    def _pass_over(self, record: Any) -> None:
+        """Leave out a question that a program before an upgrade asked: it does not say every feature."""
+        if not self._passed_over:
+            log.warning(
+                "examples with an earlier list of features are passed over, from %d on", record.offset
+            )
+        self._passed_over += 1
         self._next = record.offset + 1
 
     def _tell_of_drifts(self, drifts: dict[str, int]) -> None:
@@ -242,7 +258,7 @@ def _read(value: bytes | None) -> Example:
         raise refused(error) from None
     except (msgspec.DecodeError, RecursionError):
         raise WireError("not_json", "an example that is no JSON") from None
-    if example.features.keys() != _NAMES:
+    if example.features.keys() != _NAMES and example.features.keys() not in _EARLIER:
         raise WireError("wrong_type", "an example with other features than this program's")
     if not 0.0 < example.risk < 1.0 or example.label not in (0, 1):
         raise WireError("wrong_type", "risk must lie between 0 and 1, and label be 0 or 1")

@@ -9,7 +9,7 @@ features have none. Each phrase is short enough to stand in a line with others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import expm1
+from math import expm1, log2
 
 from schemas.decisions import AlertCause, Reason
 
@@ -87,6 +87,42 @@ def _money(words: str) -> Callable[[float], str]:
     return lambda value: words.format(f"{expm1(value):,.2f}")
 
 
+def _items(value: float) -> str:
+    return f"{expm1(value):,.1f} pieces an order" if value > 0.0 else "no word of what was in orders"
+
+
+def _categories(value: float) -> str:
+    number = round(expm1(value))
+    if not number:
+        return "no word of categories"
+    return "bought from 1 category" if number == 1 else f"bought from {number:,} categories"
+
+
+def _longest_gap(value: float) -> str:
+    return f"longest wait {days(expm1(value))}" if value > 0.0 else "no gap between orders yet"
+
+
+def _trend(things: str, steady: float) -> Callable[[float], str]:
+    """Word a share of fading sums beside the one that a steady customer has."""
+
+    def phrase(value: float) -> str:
+        share = expm1(value)
+        if share >= 1.5 * steady:
+            return f"{things} come faster than before"
+        return f"{things} come as before" if share > 0.6 * steady else f"{things} come slower than before"
+
+    return phrase
+
+
+def _visited_after(value: float) -> str:
+    return f"looked in after {days(expm1(value))}" if value > 0.0 else "no visit since the last order"
+
+
+def _cart_left(value: float) -> str:
+    fresh = expm1(value)
+    return f"left a cart {days(-7.0 * log2(min(1.0, fresh)))} ago" if fresh > 0.0 else "no cart left behind"
+
+
 _PHRASES: dict[str, Callable[[float], str]] = {
     "log_tenure": lambda value: f"customer for {days(expm1(value))}",
     "log_silence": lambda value: f"silent for {days(expm1(value))}",
@@ -104,6 +140,15 @@ _PHRASES: dict[str, Callable[[float], str]] = {
     "log_views": _lately("click", "this week"),
     "log_sessions": _lately("visit", "in recent weeks"),
     "log_cart_adds": _lately("cart add", "this week"),
+    "log_items": _items,
+    "log_categories": _categories,
+    "log_longest_gap": _longest_gap,
+    "log_order_trend": _trend("orders", 1 / 3),
+    "log_visit_trend": _trend("visits", 1 / 4),
+    "season_sine": lambda _: "the time of year",
+    "season_cosine": lambda _: "the time of year",
+    "log_visited_after": _visited_after,
+    "log_cart_left": _cart_left,
 }
 
 

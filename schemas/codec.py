@@ -46,6 +46,7 @@ MAX_MESSAGE_BYTES = 262_144
 MAX_ID_LENGTH = 128
 MAX_MESSAGE_ID_LENGTH = 100  # the limit of the Segment spec
 MAX_AMOUNT = 1e9
+MAX_PIECES = 1e6  # of one product in an order; more counts as this many
 EARLIEST_MS = 631_152_000_000  # 1990-01-01: before web shops, so a broken clock
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
 
@@ -252,16 +253,33 @@ def _order_amount(order: OrderProperties, discount: float) -> float:
     raise WireError("missing", "revenue, subtotal, total or priced products")
 
 
+def _basket(products: list[Product]) -> tuple[int, tuple[str, ...]]:
+    """Count the pieces and name the categories; what is sold by weight or length is one piece at least."""
+    items = 0
+    categories: dict[str, None] = {}  # an ordered set
+    for product in products:
+        quantity = product.quantity
+        items += 1 if quantity is None or quantity < 1.0 else int(min(quantity, MAX_PIECES))
+        categories[product.category or product.product_id or product.sku or ""] = None
+    categories.pop("", None)
+    return items, tuple(categories)
+
+
 def _completed(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> Order:
     order = _order_properties.decode(raw)
     discount = _money(order.discount or 0.0, "discount")
     order_id, amount = _order_id(order.order_id), _order_amount(order, discount)
-    return Order(customer_id, message_id, time_ms, order_id, amount, discount)
+    products = order.products
+    if not products:
+        return Order(customer_id, message_id, time_ms, order_id, amount, discount)
+    items, categories = _basket(products)
+    return Order(customer_id, message_id, time_ms, order_id, amount, discount, items, categories)
 
 
 def _updated(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> OrderUpdate:
     order = _completed(customer_id, message_id, time_ms, raw)
-    return OrderUpdate(customer_id, message_id, time_ms, order.order_id, order.amount, order.discount)
+    known = (order.order_id, order.amount, order.discount, order.items, order.categories)
+    return OrderUpdate(customer_id, message_id, time_ms, *known)
 
 
 def _refunded(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> Refund:

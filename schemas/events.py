@@ -64,11 +64,17 @@ class Order(Event, gc=False, frozen=True):
         Revenue after discounts, before shipping and tax, in the shop's currency.
     discount
         What the customer saved, same currency, 0 when not said.
+    items
+        Pieces of all products, 0 when no products are named.
+    categories
+        What the products are of, each once: the category, or else the product's id.
     """
 
     order_id: str
     amount: float
     discount: float = 0.0
+    items: int = 0
+    categories: tuple[str, ...] = ()
 
 
 class OrderUpdate(Order, gc=False, frozen=True):

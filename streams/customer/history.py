@@ -8,15 +8,27 @@ was decided in between, and for sessions: a click from before the newest one ope
 An order is known by its id while it is among the newest few: sent twice it is counted once, an update
 or a refund finds its amount, a cancellation takes it out again with its refunds. Shops send the
 refund of a called-off order too, before or after, so the ids of cancelled orders are kept as well.
+
+Categories are remembered as cells of a bitmap (linear counting): names take no room, a union does not
+depend on the order in which things come, and how many cells are taken tells how many categories there are.
+The newest orders keep their own cells, so taking one out again leaves exactly those of the others.
+
+References
+----------
+Whang, Vander-Zanden & Taylor, A linear-time probabilistic counting algorithm, ACM TODS 15 (1990),
+doi 10.1145/78922.78925.
 """
 
 from __future__ import annotations
+
+from zlib import crc32
 
 from schemas.events import Cancellation, Funnel, Order, Refund
 from streams.config import SegmentConfig
 from streams.customer.decay import forward_weight
 from streams.customer.lifecycle import comes_back
 from streams.customer.state import (
+    CATEGORY_CELLS,
     NO_TIME,
     ORDERS_LONG_HALF_LIFE_MS,
     ORDERS_SHORT_HALF_LIFE_MS,
@@ -44,10 +56,13 @@ def fold_click(state: CustomerState, time_ms: int, funnel: Funnel) -> None:
     state.views += weight
     if funnel is Funnel.CART_ADD:
         state.carts += weight
+        if time_ms > state.cart_ms:
+            state.cart_ms = time_ms
     if time_ms > state.click_ms:
         state.click_ms = time_ms
         if state.session_ms == NO_TIME:
             state.sessions += forward_weight(time_ms, state.landmark_ms, SESSIONS_HALF_LIFE_MS)
+            state.sessions_short += weight
         state.session_ms = time_ms
 
 
@@ -67,12 +82,14 @@ def fold_order(state: CustomerState, order: Order, config: SegmentConfig) -> boo
         return False
     time_ms = order.time_ms
     state.first_order_ms = min(state.first_order_ms, time_ms) if state.orders else time_ms
-    _count(state, (key, time_ms, order.amount, order.discount), sign=1)
-    state.recent_orders.append((key, time_ms, order.amount, order.discount))
+    recent = (key, time_ms, order.amount, order.discount, order.items, cells_of(order.categories))
+    _count(state, recent, sign=1)
+    state.recent_orders.append(recent)
     # Orders of one moment go by their key, so that it does not matter which came in first.
     state.recent_orders.sort(key=lambda recent: (recent[1], recent[0]))
     for gone in state.recent_orders[:-RECENT_ORDERS]:
         _take_refunds(state, gone[0])
+        state.category_cells |= gone[5]
     del state.recent_orders[:-RECENT_ORDERS]
     _look_at_newest(state, config)
     return True
@@ -96,11 +113,14 @@ def fold_update(state: CustomerState, order: Order) -> bool:
     place = _find(state, _key(order.order_id))
     if place is None:
         return False
-    key, time_ms, amount, discount = state.recent_orders[place]
+    key, time_ms, amount, discount, items, _ = state.recent_orders[place]
     state.revenue += order.amount - amount
     state.discounted += order.discount - discount
-    state.recent_orders[place] = (key, time_ms, order.amount, order.discount)
+    state.items += order.items - items
+    cells = cells_of(order.categories)
+    state.recent_orders[place] = (key, time_ms, order.amount, order.discount, order.items, cells)
     state.order_amount = state.recent_orders[-1][2]
+    _look_at_categories(state)
     return True
 
 
@@ -138,6 +158,7 @@ def fold_cancellation(state: CustomerState, cancellation: Cancellation, config: 
         state.first_order_ms = state.order_ms = NO_TIME
         state.order_amount = state.revenue = state.discounted = state.refunded = 0.0
         state.orders_short = state.orders_long = 0.0
+        state.items = state.categories = state.gap_ms = 0
         state.won_back = False
         return True
     if state.orders == len(state.recent_orders):
@@ -150,16 +171,43 @@ def _look_at_newest(state: CustomerState, config: SegmentConfig) -> None:
     """Derive from the newest orders that are known when the last one was, and what it was."""
     recent = state.recent_orders
     if recent:
-        _, state.order_ms, state.order_amount, _ = recent[-1]
+        state.order_ms, state.order_amount = recent[-1][1], recent[-1][2]
     else:  # all that were known are cancelled: the first order and the mean are what is left
         state.order_ms = state.first_order_ms
         state.order_amount = state.revenue / state.orders
     state.won_back = len(recent) > 1 and comes_back(recent[-2][1], state.order_ms, config)
+    state.gap_ms = 0
+    for place in range(1, len(recent)):
+        state.gap_ms = max(state.gap_ms, recent[place][1] - recent[place - 1][1])
+    _look_at_categories(state)
+
+
+def _look_at_categories(state: CustomerState) -> None:
+    """Count the cells that the orders take: of those long gone, and of the newest, which may change."""
+    cells = state.category_cells
+    for recent in state.recent_orders:
+        cells |= recent[5]
+    state.categories = cells.bit_count()
+
+
+def cells_of(categories: tuple[str, ...]) -> int:
+    """Find the cells of some categories, as bits; the same in every process.
+
+    Examples
+    --------
+    >>> cells_of(("Lamps", "Toys", "Lamps")).bit_count(), cells_of(())
+    (2, 0)
+    """
+    cells = 0
+    for category in categories:
+        cells |= 1 << (crc32(category.encode()) % CATEGORY_CELLS)
+    return cells
 
 
 def _count(state: CustomerState, order: RecentOrder, sign: int) -> None:
-    _, time_ms, amount, discount = order
+    _, time_ms, amount, discount, items, _ = order
     state.orders += sign
+    state.items += sign * items
     state.revenue += sign * amount
     state.discounted += sign * discount
     landmark_ms = state.landmark_ms

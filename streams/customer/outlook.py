@@ -11,10 +11,10 @@ state. What comes out agrees with the features of the state itself to the precis
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import expm1, log1p
+from math import atan2, cos, expm1, log1p, pi, sin
 
 from streams.config import DAY_MS
-from streams.customer.features import FEATURE_NAMES, GAP_PRIOR_DAYS
+from streams.customer.features import FEATURE_NAMES, GAP_PRIOR_DAYS, YEAR_MS, trend
 from streams.customer.state import (
     ORDERS_LONG_HALF_LIFE_MS,
     ORDERS_SHORT_HALF_LIFE_MS,
@@ -22,14 +22,23 @@ from streams.customer.state import (
     VIEWS_HALF_LIFE_MS,
 )
 
+
+def _faster(short_ms: float, long_ms: float) -> float:
+    """Give the half-life in days of what fades by the one over what fades by the other."""
+    return 1.0 / (DAY_MS / short_ms - DAY_MS / long_ms)
+
+
 FADING_DAYS: dict[str, float] = {
     "log_orders_28d": ORDERS_SHORT_HALF_LIFE_MS / DAY_MS,
     "log_orders_84d": ORDERS_LONG_HALF_LIFE_MS / DAY_MS,
     "log_views": VIEWS_HALF_LIFE_MS / DAY_MS,
     "log_sessions": SESSIONS_HALF_LIFE_MS / DAY_MS,
     "log_cart_adds": VIEWS_HALF_LIFE_MS / DAY_MS,
+    "log_cart_left": VIEWS_HALF_LIFE_MS / DAY_MS,
+    "log_order_trend": _faster(ORDERS_SHORT_HALF_LIFE_MS, ORDERS_LONG_HALF_LIFE_MS),
+    "log_visit_trend": _faster(VIEWS_HALF_LIFE_MS, SESSIONS_HALF_LIFE_MS),
 }
-"""Half-lives of the features that are sums which fade, in days."""
+"""Half-lives of the features that are sums which fade, or shares of such sums, in days."""
 
 _GROWING = ("log_tenure", "log_silence")
 
@@ -70,11 +79,16 @@ def in_silence(values: Sequence[float], days: float) -> list[float]:
     named["log_silence_in_gaps"] = log1p(silence_days / _mean_gap_days(named))
     for name, half_life_days in FADING_DAYS.items():
         named[name] = log1p(expm1(named[name]) * 2.0 ** (-days / half_life_days))
+    turned = 2.0 * pi * days * DAY_MS / YEAR_MS
+    angle = atan2(named["season_sine"], named["season_cosine"]) + turned
+    named["season_sine"], named["season_cosine"] = sin(angle), cos(angle)
     return list(named.values())
 
 
 def after_order(values: Sequence[float]) -> list[float]:
-    """Give the features right after an order of the customer's usual size, without a discount.
+    """Give the features right after an order of the customer's usual size and kind, without a discount.
+
+    Which of the newest four orders leaves their number is not known: their longest gap is taken to stay.
 
     Parameters
     ----------
@@ -102,6 +116,12 @@ def after_order(values: Sequence[float]) -> list[float]:
         "log_orders": log1p(orders + 1.0),
         "log_orders_28d": log1p(expm1(named["log_orders_28d"]) + 1.0),
         "log_orders_84d": log1p(expm1(named["log_orders_84d"]) + 1.0),
+        "log_order_trend": log1p(
+            trend(expm1(named["log_orders_28d"]) + 1.0, expm1(named["log_orders_84d"]) + 1.0)
+        ),
+        "log_longest_gap": max(named["log_longest_gap"], named["log_silence"]),
+        "log_visited_after": 0.0,
+        "log_cart_left": 0.0,
         "one_timer": 0.0,
         "log_revenue": log1p(net),
         "log_last_order_value": log1p(amount),
@@ -130,6 +150,11 @@ def after_visit(values: Sequence[float]) -> list[float]:
     (5, 1)
     """
     named = _named(values)
+    sessions = named["log_sessions"]
     for name, more in (("log_views", VISIT_CLICKS), ("log_sessions", 1), ("log_cart_adds", 1)):
         named[name] = log1p(expm1(named[name]) + more)
+    sessions_week = expm1(named["log_visit_trend"]) * expm1(sessions)
+    named["log_visit_trend"] = log1p(trend(sessions_week + 1.0, expm1(sessions) + 1.0))
+    named["log_visited_after"] = named["log_silence"]
+    named["log_cart_left"] = log1p(1.0)
     return list(named.values())

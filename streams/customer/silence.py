@@ -8,10 +8,10 @@ the model says of the whole vector: a moment found here is one at which a look f
 
 from __future__ import annotations
 
-from math import log, pow
+from math import cos, log, pow, sin
 
 from streams.config import DAY_MS
-from streams.customer.features import GAP_PRIOR_DAYS, single
+from streams.customer.features import GAP_PRIOR_DAYS, TURN, YEAR_MS, cart_left, single, trend
 from streams.customer.state import (
     ORDERS_LONG_HALF_LIFE_MS,
     ORDERS_SHORT_HALF_LIFE_MS,
@@ -76,6 +76,9 @@ class Silence:
         silence_days = (as_of_ms - state.order_ms) / DAY_MS
         back_ms = float(state.landmark_ms - as_of_ms)
         fade_views = pow(2.0, back_ms / VIEWS_HALF_LIFE_MS)
+        sessions = state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS)
+        orders_short = state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS)
+        orders_long = state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS)
         total = self._intercept
         log_tenure = single(log(1.0 + (self._recency_days + silence_days)))
         total += self._coefficient[0] * (log_tenure - self._centre[0])
@@ -83,13 +86,23 @@ class Silence:
         total += rest[2]
         total += self._term(3, silence_days / self._mean_gap_days)
         total += rest[4]
-        total += self._term(5, state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS))
-        total += self._term(6, state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS))
+        total += self._term(5, orders_short)
+        total += self._term(6, orders_long)
         for place in range(7, 13):
             total += rest[place]
         total += self._term(13, state.views * fade_views)
-        total += self._term(14, state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS))
+        total += self._term(14, sessions)
         total += self._term(15, state.carts * fade_views)
+        total += rest[16]
+        total += rest[17]
+        total += rest[18]
+        total += self._term(19, trend(orders_short, orders_long))
+        total += self._term(20, trend(state.sessions_short * fade_views, sessions))
+        angle = TURN * (as_of_ms / YEAR_MS)
+        total += self._coefficient[21] * (single(sin(angle)) - self._centre[21])
+        total += self._coefficient[22] * (single(cos(angle)) - self._centre[22])
+        total += rest[23]
+        total += self._term(24, cart_left(state, as_of_ms))
         model = self._model
         if model.no_order is None:
             return total

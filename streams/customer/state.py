@@ -7,7 +7,9 @@ moment at which the risk will cross. Keeping them apart is what makes segments a
 reproducible while the model keeps learning.
 
 A state travels as a msgpack array in field order (`streams.customer.state_wire`). A field is only ever
-appended, with a default; anything else raises `STATE_VERSION`.
+appended, with a default; anything else raises `STATE_VERSION`. States of the version before are read too.
+What is not there takes one byte: sums that are zero go as the integer, for a float always takes nine. What
+follows from other fields does not travel: when and what the last order was stand among the newest orders.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ import msgspec
 
 from streams.customer.decay import faded, landmark_is_stale
 from streams.customer.state_wire import Question, RecentOrder, StateOnWire
+from streams.customer.state_wire_v1 import upgraded
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
+
+AS_RISK: Final = 2
+"""On the wire, in the place of the published risk: it is the risk of the latest review."""
 
 NO_TIME: Final = 0
 """No such moment; event times start in 1990."""
@@ -34,6 +40,9 @@ ORDERS_LONG_HALF_LIFE_MS: Final = 7_257_600_000.0
 
 RECENT_ORDERS: Final = 4
 """Orders that are kept by name, so that an update, a refund, a cancellation or a repeat finds them."""
+
+CATEGORY_CELLS: Final = 32
+"""Cells that categories are hashed to, a bit each; how many are taken tells how many categories there are."""
 
 RECENT_MESSAGES: Final = 64
 """Message ids kept in each of the two generations."""
@@ -55,7 +64,7 @@ class Verdict:
     risk
         At the latest review, and `published` the one last sent out; negative before the first.
     values
-        The features at the latest review, packed as 32-bit floats.
+        The features at the latest review, packed by `pack_short`.
     crossing_ms
         When the risk will reach the alert threshold in silence, `NO_TIME` when it will not.
     episode
@@ -101,13 +110,24 @@ class CustomerState:
     clock_ms
         The newest event time or timer that the customer has seen: reviews never look back past it.
     landmark_ms
-        What the fading sums `views`, `sessions`, `carts`, `orders_short`, `orders_long` refer to.
+        What the fading sums `views`, `sessions`, `sessions_short`, `carts`, `orders_short` and `orders_long`
+        refer to.
     session_ms
         Latest click of the session that is open, `NO_TIME` when none is.
     revenue, refunded, discounted
         Sums over all orders, in the shop's currency; `revenue` is before refunds.
+    items
+        Pieces in all orders.
     recent_orders
-        Key, event time, amount and discount of the newest orders, oldest first.
+        Key, event time, amount, discount, pieces and category cells of the newest orders, oldest first.
+    category_cells
+        Cells of the orders that are not among the newest any more, as bits.
+    categories
+        How many cells are taken by all orders.
+    gap_ms
+        The longest gap among the newest orders.
+    cart_ms
+        When something was last put into the cart.
     refunds
         Key and refunded amount of those of them that had a refund.
     cancelled
@@ -123,11 +143,11 @@ class CustomerState:
     """
 
     __slots__ = (
-        "applied", "border_ms", "cancelled", "carts", "click_ms", "clock_ms", "discounted", "first_ms",
-        "first_order_ms", "ids_before", "ids_ms", "ids_now", "landmark_ms", "lifecycle", "order_amount",
-        "order_ms", "orders", "orders_long", "orders_short", "questions", "recent_orders", "refunded",
-        "refunds", "revenue", "review_ms", "rfm", "session_ms", "sessions", "verdict", "version", "views",
-        "won_back",
+        "applied", "border_ms", "cancelled", "cart_ms", "carts", "categories", "category_cells", "click_ms",
+        "clock_ms", "discounted", "first_ms", "first_order_ms", "gap_ms", "ids_before", "ids_ms", "ids_now",
+        "items", "landmark_ms", "lifecycle", "order_amount", "order_ms", "orders", "orders_long",
+        "orders_short", "questions", "recent_orders", "refunded", "refunds", "revenue", "review_ms", "rfm",
+        "session_ms", "sessions", "sessions_short", "verdict", "version", "views", "won_back",
     )  # fmt: skip
 
     def __init__(
@@ -165,6 +185,12 @@ class CustomerState:
         border_ms: int = NO_TIME,
         rfm: int = -1,
         lifecycle: int = -1,
+        sessions_short: float = 0.0,
+        cart_ms: int = NO_TIME,
+        items: int = 0,
+        category_cells: int = 0,
+        categories: int = 0,
+        gap_ms: int = 0,
     ) -> None:
         self.version = version
         self.first_ms = first_ms
@@ -198,6 +224,12 @@ class CustomerState:
         self.rfm = rfm
         self.lifecycle = lifecycle
         self.verdict = verdict
+        self.sessions_short = sessions_short
+        self.cart_ms = cart_ms
+        self.items = items
+        self.category_cells = category_cells
+        self.categories = categories
+        self.gap_ms = gap_ms
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CustomerState) and _fields(self) == _fields(other)
@@ -276,6 +308,75 @@ def _fields(state: CustomerState) -> tuple[object, ...]:
         state.rfm,
         state.lifecycle,
         _verdict_fields(state.verdict),
+        state.sessions_short,
+        state.cart_ms,
+        state.items,
+        state.category_cells,
+        state.categories,
+        state.gap_ms,
+    )
+
+
+def _brief(amount: float) -> object:
+    return amount if amount != 0.0 else 0
+
+
+def _brief_order(recent: RecentOrder) -> tuple[object, ...]:
+    key, time_ms, amount, discount, items, cells = recent
+    return (key, time_ms, amount, _brief(discount), items, cells)
+
+
+def _on_wire(state: CustomerState) -> tuple[object, ...]:
+    """Give the fields as they travel; what follows from others, or is not there, takes one byte."""
+    recent = state.recent_orders
+    verdict = state.verdict
+    return (
+        state.version,
+        state.first_ms,
+        state.clock_ms,
+        state.landmark_ms - state.first_ms,
+        state.click_ms,
+        state.session_ms,
+        _brief(state.views),
+        _brief(state.sessions),
+        _brief(state.carts),
+        state.orders,
+        state.revenue,
+        _brief(state.refunded),
+        _brief(state.discounted),
+        state.first_order_ms - state.first_ms if state.orders else 0,
+        0 if recent else state.order_ms,
+        0 if recent else state.order_amount,
+        state.orders_short,
+        state.orders_long,
+        state.won_back,
+        [_brief_order(order) for order in recent],
+        state.refunds,
+        state.cancelled,
+        state.ids_now,
+        state.ids_before,
+        state.ids_ms,
+        state.applied,
+        state.review_ms,
+        state.border_ms,
+        state.questions,
+        state.rfm,
+        state.lifecycle,
+        (
+            verdict.risk,
+            AS_RISK if verdict.published == verdict.risk else verdict.published,
+            verdict.values,
+            verdict.crossing_ms,
+            verdict.episode,
+            verdict.episode_ms,
+            verdict.due_ms,
+        ),
+        _brief(state.sessions_short),
+        state.cart_ms,
+        state.items,
+        state.category_cells,
+        state.categories,
+        state.gap_ms,
     )
 
 
@@ -288,7 +389,7 @@ _decode = msgspec.msgpack.Decoder(StateOnWire).decode
 
 def encode_state(state: CustomerState) -> bytes:
     """Write a state for the changelog."""
-    return _encode(_fields(state))
+    return _encode(_on_wire(state))
 
 
 def decode_state(value: bytes) -> CustomerState:
@@ -306,16 +407,18 @@ def decode_state(value: bytes) -> CustomerState:
     True
     """
     try:
-        wire = _decode(value)
+        wire = upgraded(value) or _decode(value)
     except msgspec.DecodeError as error:
         raise ValueError(f"not a customer state: {error}") from error
     if wire.version != STATE_VERSION:
         raise ValueError(f"customer state of version {wire.version}, this program knows {STATE_VERSION}")
     verdict = wire.verdict
+    recent = wire.recent_orders
+    first_ms = wire.first_ms
     return CustomerState(
-        first_ms=wire.first_ms,
+        first_ms=first_ms,
         clock_ms=wire.clock_ms,
-        landmark_ms=wire.landmark_ms,
+        landmark_ms=first_ms + wire.landmark_ms,
         click_ms=wire.click_ms,
         session_ms=wire.session_ms,
         views=wire.views,
@@ -325,13 +428,13 @@ def decode_state(value: bytes) -> CustomerState:
         revenue=wire.revenue,
         refunded=wire.refunded,
         discounted=wire.discounted,
-        first_order_ms=wire.first_order_ms,
-        order_ms=wire.order_ms,
-        order_amount=wire.order_amount,
+        first_order_ms=first_ms + wire.first_order_ms if wire.orders else NO_TIME,
+        order_ms=recent[-1][1] if recent else wire.order_ms,
+        order_amount=recent[-1][2] if recent else wire.order_amount,
         orders_short=wire.orders_short,
         orders_long=wire.orders_long,
         won_back=wire.won_back,
-        recent_orders=wire.recent_orders,
+        recent_orders=recent,
         refunds=wire.refunds,
         cancelled=wire.cancelled,
         ids_now=wire.ids_now,
@@ -345,13 +448,19 @@ def decode_state(value: bytes) -> CustomerState:
         lifecycle=wire.lifecycle,
         verdict=Verdict(
             verdict.risk,
-            verdict.published,
+            verdict.risk if verdict.published == AS_RISK else verdict.published,
             verdict.values,
             verdict.crossing_ms,
             verdict.episode,
             verdict.episode_ms,
             verdict.due_ms,
         ),
+        sessions_short=wire.sessions_short,
+        cart_ms=wire.cart_ms,
+        items=wire.items,
+        category_cells=wire.category_cells,
+        categories=wire.categories,
+        gap_ms=wire.gap_ms,
     )
 
 
@@ -378,6 +487,28 @@ def pack(values: list[float]) -> bytes:
     [0.5, 2.0]
     """
     return array("f", values).tobytes()
+
+
+def pack_short(values: list[float]) -> bytes:
+    """Pack numbers as the upper three bytes of 32-bit floats: all firsts, all seconds, all thirds.
+
+    Examples
+    --------
+    >>> len(pack_short([0.1, 2.0])), [round(value, 4) for value in unpack_short(pack_short([0.1, 2.0]))]
+    (6, [0.1, 2.0])
+    """
+    packed = array("f", values).tobytes()
+    return packed[3::4] + packed[2::4] + packed[1::4]
+
+
+def unpack_short(packed: bytes) -> list[float]:
+    """Unpack what `pack_short` packed: to four digits or more, which is enough to tell what has changed."""
+    count = len(packed) // 3
+    whole = bytearray(4 * count)
+    whole[3::4] = packed[:count]
+    whole[2::4] = packed[count : 2 * count]
+    whole[1::4] = packed[2 * count :]
+    return unpack(bytes(whole))
 
 
 def unpack(packed: bytes) -> list[float]:
@@ -438,6 +569,7 @@ def move_landmark(state: CustomerState, time_ms: int) -> None:
     old_ms = state.landmark_ms
     state.views = faded(state.views, time_ms, old_ms, VIEWS_HALF_LIFE_MS)
     state.carts = faded(state.carts, time_ms, old_ms, VIEWS_HALF_LIFE_MS)
+    state.sessions_short = faded(state.sessions_short, time_ms, old_ms, VIEWS_HALF_LIFE_MS)
     state.sessions = faded(state.sessions, time_ms, old_ms, SESSIONS_HALF_LIFE_MS)
     state.orders_short = faded(state.orders_short, time_ms, old_ms, ORDERS_SHORT_HALF_LIFE_MS)
     state.orders_long = faded(state.orders_long, time_ms, old_ms, ORDERS_LONG_HALF_LIFE_MS)

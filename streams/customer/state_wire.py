@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-RecentOrder = tuple[int, int, float, float]
-"""Key, event time, amount, discount."""
+RecentOrder = tuple[int, int, float, float, int, int]
+"""Key, event time, amount, discount, pieces, category cells."""
 
 
 class Question(msgspec.Struct, array_like=True, gc=False):
@@ -51,7 +51,11 @@ class VerdictOnWire(msgspec.Struct, array_like=True, gc=False):
 
 
 class StateOnWire(msgspec.Struct, array_like=True, gc=False):
-    """The whole: see `CustomerState`."""
+    """The whole: see `CustomerState`.
+
+    `landmark_ms` and `first_order_ms` count from `first_ms`. `order_ms` and `order_amount` are 0 where they
+    are those of the last of the `recent_orders`.
+    """
 
     version: int
     first_ms: int
@@ -85,3 +89,9 @@ class StateOnWire(msgspec.Struct, array_like=True, gc=False):
     rfm: int
     lifecycle: int
     verdict: VerdictOnWire
+    sessions_short: float = 0.0
+    cart_ms: int = 0
+    items: int = 0
+    category_cells: int = 0
+    categories: int = 0
+    gap_ms: int = 0

@@ -30,7 +30,7 @@ from streams.customer.features import families_of, features
 from streams.customer.lifecycle import LIFECYCLE_NAMES
 from streams.customer.rfm import RFM_NAMES
 from streams.customer.silence import Silence
-from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, unpack
+from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, pack_short, unpack_short
 from streams.learning.served import Served, log_odds_of
 from streams.value.clv import historic_value, valuer_of
 
@@ -151,7 +151,7 @@ class Judge:
         verdict = state.verdict
         alerted = self._alert(customer_id, state, look, self._finding(state, look, cause), decisions)
         verdict.risk = look.risk
-        verdict.values = look.packed()
+        verdict.values = pack_short(look.values)
         verdict.crossing_ms = self._crossing_ms(state, look)
         news = moved or alerted or cause in ("order", "correction", "crossing")
         if news or abs(look.risk - verdict.published) >= self._publish_change:
@@ -193,7 +193,7 @@ class Judge:
             verdict.episode_ms = look.as_of_ms
         verdict.episode = int(step.to)
         contributions = self.model.contributions(look.values)
-        before = unpack(verdict.values)
+        before = unpack_short(verdict.values)
         episode = episode_id(customer_id, verdict.episode_ms)
         alert = ChurnAlert(
             id=digest(f"{episode}/{step.says}").hex(),

@@ -26,6 +26,8 @@ CHECKPOINT_VERSION = 2
 SAMPLE_CUSTOMERS = 2_000
 """Customers of the sample that BG/NBD is fitted to."""
 REFIT_DAYS = 28.0
+SEASON_AFTER = timedelta(days=731)
+"""The time of year is learned from once each season has been seen twice."""
 
 
 class Checkpoint(msgspec.Struct, array_like=True):
@@ -91,7 +93,8 @@ class LearnerMachine:
         if example.asked_at >= self._first_asked_at + grace:
             self.quality.add(example.risk, example.label)
         self._refits.learn(example)
-        self._pool.learn(example.features, example.label, self._refits.fitted.params("bgnbd"))
+        seasoned = example.asked_at >= self._first_asked_at + SEASON_AFTER
+        self._pool.learn(example.features, example.label, self._refits.fitted.params("bgnbd"), seasoned)
         # Examples of several partitions come in the order of their log, not of time.
         if self._latest is None or example.matured_at > self._latest:
             self._latest = example.matured_at

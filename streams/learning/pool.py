@@ -22,12 +22,13 @@ from river import linear_model, optim, preprocessing
 from schemas.btyd import BtydParams, SpendParams
 from schemas.learning import ModelSnapshot
 from streams.config import StreamConfig
-from streams.customer.features import FEATURE_NAMES
+from streams.customer.features import FEATURE_NAMES, FEATURES
 from streams.learning.drift import Drift, DriftState
 from streams.learning.mixture import Mixture, MixtureState
 from streams.learning.served import btyd_log_odds, log_odds_of, version_name
 
 BTYD = "btyd_log_odds"
+_NO_SEASON = {feature.name: 0.0 for feature in FEATURES if feature.family == "season"}
 _WITHOUT = FEATURE_NAMES
 _WITH = (*FEATURE_NAMES, BTYD)
 
@@ -95,14 +96,27 @@ class Pool:
         self._drifts = [Drift() for _ in MEMBERS]
         self.n_learned = 0
 
-    def learn(self, features: dict[str, float], label: int, params: BtydParams | None) -> None:
-        """Learn one example; each expert is weighed first, by what it says without the answer."""
+    def learn(
+        self, features: dict[str, float], label: int, params: BtydParams | None, seasoned: bool = False
+    ) -> None:
+        """Learn one example; each expert is weighed first, by what it says without the answer.
+
+        Parameters
+        ----------
+        features, label
+            The question and its answer.
+        params
+            Of BG/NBD, as fitted to the examples before this one; None before the first fit.
+        seasoned
+            Whether the time of year may be learned from: where a year has not been seen twice, it only tells
+            one half of the history from the other. What is served then has no coefficient for it.
+        """
         values = [features[name] for name in FEATURE_NAMES]
         horizon_days = self._config.reviews.horizon_days
         known = 0.0 if params is None else btyd_log_odds(params, values, horizon_days)
         row = {**features, BTYD: known}
         if self.n_learned:
-            before = _views(self._scaler.transform_one(row))
+            before = _views(_heard(self._scaler.transform_one(row), seasoned))
             said = [
                 float(expert._raw_dot_one(before[member.sees]))
                 for expert, member in zip(self._experts, MEMBERS, strict=True)
@@ -114,7 +128,7 @@ class Pool:
             for drift, mean in zip(self._drifts, means, strict=True):
                 drift.add(mean)
         self._scaler.learn_one(row)
-        scaled = _views(self._scaler.transform_one(row))
+        scaled = _views(_heard(self._scaler.transform_one(row), seasoned))
         for expert, member in zip(self._experts, MEMBERS, strict=True):
             expert.learn_one(scaled[member.sees], bool(label))
         self.n_learned += 1
@@ -202,6 +216,11 @@ class Pool:
         pool._mixture = Mixture.restore(state.mixture)
         pool._drifts = [Drift.restore(drift) for drift in state.drifts]
         return pool
+
+
+def _heard(scaled: dict[str, float], seasoned: bool) -> dict[str, float]:
+    """Blank out the season until it may be learned from; the scaler knows it from the beginning."""
+    return scaled if seasoned else {**scaled, **_NO_SEASON}
 
 
 def _views(row: dict[str, float]) -> dict[tuple[str, ...], dict[str, float]]:

@@ -15,7 +15,7 @@ from typing import Final
 from schemas.btyd import BtydParams
 from schemas.learning import ModelSnapshot
 from streams.config import HIGHEST_RISK, StreamConfig
-from streams.customer.features import FEATURE_NAMES
+from streams.customer.features import FEATURE_NAMES, LISTS
 from streams.value.bgnbd_of_one import NoOrder
 
 LOWEST_RISK: Final = 0.001
@@ -119,7 +119,8 @@ class Served:
     Parameters
     ----------
     snapshot
-        Its features must be those of this program, in order.
+        Its features must be those of this program, in order. One of an earlier program may lack some, as the
+        list is only appended to: they get the coefficient 0, which leaves what it says as it was, to the bit.
 
     Raises
     ------
@@ -139,12 +140,13 @@ class Served:
     )  # fmt: skip
 
     def __init__(self, snapshot: ModelSnapshot) -> None:
-        if tuple(snapshot.features) != FEATURE_NAMES:
+        known = len(snapshot.features)
+        if known not in LISTS or tuple(snapshot.features) != FEATURE_NAMES[:known]:
             raise ValueError(
                 f"model {snapshot.model_version} speaks of other features than this program: "
                 f"{sorted(set(snapshot.features) ^ set(FEATURE_NAMES))}"
             )
-        if not len(snapshot.centre) == len(snapshot.coefficient) == len(FEATURE_NAMES):
+        if not len(snapshot.centre) == len(snapshot.coefficient) == known:
             raise ValueError(f"model {snapshot.model_version} lacks a centre or a coefficient")
         btyd = snapshot.btyd
         if btyd is not None and (btyd.model != "bgnbd" or min(btyd.r, btyd.alpha, btyd.a, btyd.b) <= 0.0):
@@ -153,8 +155,9 @@ class Served:
         self.model_version = snapshot.model_version
         self.n_learned = snapshot.n_learned
         self.intercept = snapshot.intercept
-        self.centre = list(snapshot.centre)
-        self.coefficient = list(snapshot.coefficient)
+        unknown = [0.0] * (len(FEATURE_NAMES) - known)
+        self.centre = [*snapshot.centre, *unknown]
+        self.coefficient = [*snapshot.coefficient, *unknown]
         self.btyd_centre = snapshot.btyd_centre
         self.btyd_coefficient = snapshot.btyd_coefficient
         self.no_order: NoOrder | None = None

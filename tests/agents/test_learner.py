@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -17,7 +20,9 @@ from agents.session import Session
 from agents.settings import Settings, load
 from agents.transport import Consumer, Producer
 from agents.watchdog import Progress
-from schemas.codec import WireError
+from schemas.codec import WireError, encode, utc
+from schemas.learning import Example
+from streams.customer.features import FEATURE_NAMES, LISTS
 
 
 class FakeLedger:
@@ -147,3 +152,51 @@ def test_a_refused_example_is_not_quoted() -> None:
     with pytest.raises(WireError) as refused:
         module._read(said)
     assert "anna" not in "".join(traceback.format_exception(refused.value))
+
+
+def of_list(known: int, number: int) -> bytes:
+    """Write an example as a program with so many features did."""
+    asked_at = utc(1_767_225_600_000 + number)
+    return encode(
+        Example(
+            id=f"e{number}",
+            customer_id="c",
+            asked_at=asked_at,
+            matured_at=asked_at + timedelta(days=30),
+            horizon_days=30.0,
+            cause="timer",
+            features=dict.fromkeys(FEATURE_NAMES[:known], 1.0),
+            risk=0.5,
+            label=1,
+            model_version="lr-0",
+        )
+    )
+
+
+def test_examples_of_an_earlier_list_of_features_are_passed_over_with_one_line(
+    settings: Settings, ledgers: list[FakeLedger], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An upgrade finds a topic full of them: they are no flood of broken messages."""
+    known = [LISTS[0]] * 2_000 + [len(FEATURE_NAMES)] * 3
+    records = [SimpleNamespace(offset=n, value=of_list(k, n)) for n, k in enumerate(known)]
+
+    async def scenario() -> Learner:
+        learner, consumer = Learner(settings, {}, Session(30.0), {}), FakeConsumer()
+        await take(learner, consumer)
+        await learner.feed(SimpleNamespace(generation_id=1, value=records))
+        return learner
+
+    with caplog.at_level(logging.WARNING):
+        learner = asyncio.run(scenario())
+    assert learner.machine is not None
+    assert learner.machine.n_learned == 3
+    assert learner._next == len(records)
+    assert learner._dead == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "examples with an earlier list of features are passed over, from 0 on"
+    ]
+
+
+def test_an_example_of_some_features_is_no_earlier_one() -> None:
+    with pytest.raises(WireError, match="other features"):
+        module._read(of_list(LISTS[0] - 1, 0))

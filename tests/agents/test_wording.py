@@ -18,7 +18,8 @@ MOST_LETTERS = 32
 """What the narrowest view has room for."""
 
 HIGHEST = dict.fromkeys(FEATURE_NAMES, log1p(99_999.0))
-HIGHEST |= dict.fromkeys(("refund_share", "discount_share", "one_timer"), 1.0)
+HIGHEST |= dict.fromkeys(("refund_share", "discount_share", "one_timer", "season_sine", "season_cosine"), 1.0)
+HIGHEST |= dict.fromkeys(("log_order_trend", "log_visit_trend", "log_cart_left"), log1p(1.0))
 HIGHEST |= {"log_orders_28d": log1p(99.0), "log_orders_84d": log1p(99.0), "log_sessions": log1p(999.0)}
 
 
@@ -61,6 +62,22 @@ def test_any_value_has_a_short_phrase_for_a_person(feature: str, share: float) -
         ("log_views", 12.0, "about 12 clicks this week"),
         ("log_sessions", 3.0, "about 3 visits in recent weeks"),
         ("log_cart_adds", 2.0, "about 2 cart adds this week"),
+        ("log_items", 0.0, "no word of what was in orders"),
+        ("log_items", 2.5, "2.5 pieces an order"),
+        ("log_categories", 0.0, "no word of categories"),
+        ("log_categories", 1.02, "bought from 1 category"),
+        ("log_categories", 7.2, "bought from 7 categories"),
+        ("log_longest_gap", 0.0, "no gap between orders yet"),
+        ("log_longest_gap", 41.0, "longest wait 41 days"),
+        ("log_order_trend", 0.33, "orders come as before"),
+        ("log_order_trend", 0.9, "orders come faster than before"),
+        ("log_order_trend", 0.1, "orders come slower than before"),
+        ("log_visit_trend", 0.0, "visits come slower than before"),
+        ("log_visited_after", 0.0, "no visit since the last order"),
+        ("log_visited_after", 12.0, "looked in after 12 days"),
+        ("log_cart_left", 0.0, "no cart left behind"),
+        ("log_cart_left", 1.0, "left a cart less than a day ago"),
+        ("log_cart_left", 0.5, "left a cart 7 days ago"),
     ],
 )
 def test_a_logarithm_is_told_as_what_it_is_of(feature: str, amount: float, said: str) -> None:

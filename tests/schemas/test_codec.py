@@ -89,6 +89,13 @@ def amount_by_oracle(properties: dict[str, Any]) -> Fraction:
     return sum((price * quantity for price, quantity in lines), Fraction(0)) - exact("discount")
 
 
+def basket_by_oracle(properties: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
+    products = properties.get("products") or []
+    pieces = [min(10**6, max(1, Fraction(p.get("quantity") or 1).__floor__())) for p in products]
+    named = [p.get("category") or p.get("product_id") or p.get("sku") for p in products]
+    return sum(pieces), tuple(dict.fromkeys(name for name in named if name))
+
+
 def read_by_oracle(value: bytes) -> Event:
     message = json.loads(value)
     customer_id, name, properties = message.get("userId"), message.get("event"), message.get("properties")
@@ -107,7 +114,7 @@ def read_by_oracle(value: bytes) -> Event:
     if name in ORDER_EVENTS:
         kind = OrderUpdate if name == "Order Updated" else Order
         amount, discount = float(amount_by_oracle(properties)), properties.get("discount") or 0.0
-        return kind(*head, properties["order_id"], amount, discount)
+        return kind(*head, properties["order_id"], amount, discount, *basket_by_oracle(properties))
     return Click(*head, FUNNEL.get(name, Funnel.OTHER))
 
 
@@ -164,7 +171,15 @@ def priced(draw: st.DrawFn) -> dict[str, Any]:
     if "products" in ways:
         lines = draw(
             st.lists(
-                st.fixed_dictionaries({"price": cents}, optional={"quantity": st.integers(1, 9)}), max_size=4
+                st.fixed_dictionaries(
+                    {"price": cents},
+                    optional={
+                        "quantity": st.integers(1, 9) | st.sampled_from([0.5, 2.5]),
+                        "category": texts | st.none(),
+                        "product_id": texts,
+                    },
+                ),
+                max_size=4,
             )
         )
         fields["products"] = [*lines, {"price": discount, "sku": draw(texts)}]
@@ -230,6 +245,19 @@ def assert_means_what_the_oracle_says(value: bytes) -> None:
         assert event.amount == pytest.approx(expected.amount, rel=1e-12, abs=1e-6)
         event = msgspec.structs.replace(event, amount=expected.amount)
     assert event == expected
+
+
+@pytest.mark.parametrize(
+    ("quantity", "pieces"), [(None, 1), (3, 3), (2.9, 2), (0.35, 1), (0, 1), (-2, 1), (1e300, 1_000_000)]
+)
+def test_pieces_are_whole_at_least_one_a_product_and_bounded(quantity: float | None, pieces: int) -> None:
+    products = [{"quantity": quantity, "category": "Lamps"}, {"quantity": 1, "category": "Lamps"}]
+    properties = {"order_id": "o", "revenue": 5.0, "products": products}
+    message = {"type": "track", "event": "Order Completed", "messageId": "m", "userId": "u1"}
+    value = json.dumps({**message, "timestamp": "2026-01-01T00:00:00Z", "properties": properties}).encode()
+    event = decode_event(value)
+    assert isinstance(event, Order)
+    assert (event.items, event.categories) == (pieces + 1, ("Lamps",))
 
 
 @SEEDED

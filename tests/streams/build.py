@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from samples.shop import ShopConfig, messages
+from schemas.btyd import BtydParams
 from schemas.codec import ORDER_EVENTS, decode_event
 from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
 from schemas.events import (
@@ -56,10 +57,19 @@ def click(customer: str, days: float, funnel: Funnel = Funnel.PRODUCT, message: 
 
 
 def order(
-    customer: str, days: float, amount: float = 20.0, name: str = "", discount: float = 0.0, message: str = ""
+    customer: str,
+    days: float,
+    amount: float = 20.0,
+    name: str = "",
+    discount: float = 0.0,
+    message: str = "",
+    basket: tuple[str, ...] = (),
 ) -> Order:
+    """Order pieces, each of a category."""
     name = name or f"{customer}/{at(days)}"
-    return Order(customer, message or f"order/{name}/{at(days)}", at(days), name, amount, discount)
+    message = message or f"order/{name}/{at(days)}"
+    categories = tuple(dict.fromkeys(basket))
+    return Order(customer, message, at(days), name, amount, discount, len(basket), categories)
 
 
 def update(customer: str, days: float, name: str, amount: float, discount: float = 0.0) -> OrderUpdate:
@@ -146,11 +156,32 @@ def rich_model() -> Served:
                 "log_views": -0.3,
                 "log_sessions": -0.2,
                 "log_cart_adds": -0.1,
+                "log_items": -0.1,
+                "log_categories": -0.2,
+                "log_longest_gap": -0.2,
+                "log_order_trend": -0.4,
+                "log_visit_trend": -0.3,
+                "season_sine": 0.2,
+                "season_cosine": -0.3,
+                "log_visited_after": -0.1,
+                "log_cart_left": -0.4,
             },
-            {"log_tenure": 3.0, "log_silence": 2.0, "log_revenue": 3.0, "log_views": 0.5},
+            {
+                "log_tenure": 3.0,
+                "log_silence": 2.0,
+                "log_revenue": 3.0,
+                "log_views": 0.5,
+                "log_longest_gap": 2.0,
+            },
             version="rich",
         )
     )
+
+
+def with_btyd(model: Served) -> Served:
+    """Serve a model with the log-odds of BG/NBD besides."""
+    btyd = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
+    return Served(msgspec.structs.replace(model.snapshot, btyd=btyd, btyd_centre=0.2, btyd_coefficient=0.4))
 
 
 class Shop:
@@ -253,6 +284,9 @@ def random_events(seed: int, customers: int = 5, days: int = 200, per_customer: 
     return [told.event(time_ms, customer, kind) for time_ms, customer, kind in sorted(drafts)]
 
 
+CATEGORIES = [f"category {number}" for number in range(40)]
+
+
 class _Telling:
     """Which orders each customer's state knows, so that what follows an order finds it."""
 
@@ -272,17 +306,19 @@ class _Telling:
         if kind == "clicks" or (kind != "order" and not known):
             return Click(customer, message, time_ms, rng.choice(list(Funnel)))
         amount, discount = rng.choice([0.0, 5.5, 20.0, 99.99]), rng.choice([0.0, 0.0, 3.25])
+        basket = rng.choices(CATEGORIES, k=rng.randrange(5))
+        what = (amount, discount, len(basket), tuple(dict.fromkeys(basket)))
         if kind == "order":
             name = f"{customer}/{time_ms}"
             self._count[customer] = self._count.get(customer, 0) + 1
             known.append(name)
             del known[:-RECENT_ORDERS]
-            return Order(customer, message, time_ms, name, amount, discount)
+            return Order(customer, message, time_ms, name, *what)
         name = rng.choice(known + self._cancelled.get(customer, []))
         if kind == "again":
-            return Order(customer, message, time_ms, name, amount, discount)
+            return Order(customer, message, time_ms, name, *what)
         if kind == "update":
-            return OrderUpdate(customer, message, time_ms, name, amount, discount)
+            return OrderUpdate(customer, message, time_ms, name, *what)
         if kind == "refund":
             return Refund(customer, message, time_ms, name, rng.choice([None, 2.5, 30.0]))
         return self._cancellation(time_ms, customer, name)

@@ -7,7 +7,9 @@ the state can. It is for events in order of time, no two of a customer at one mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log1p
+from itertools import pairwise
+from math import cos, log, log1p, pi, sin
+from zlib import crc32
 
 import msgspec
 
@@ -22,6 +24,8 @@ class Bought(msgspec.Struct):
     time_ms: int
     amount: float
     discount: float
+    items: int = 0
+    categories: tuple[str, ...] = ()
     refunded: float = 0.0
 
 
@@ -36,8 +40,11 @@ def standing_orders(events: Sequence[Event], as_of_ms: int) -> list[Bought]:
             known = orders.get(event.order_id)
             if known is not None:
                 known.amount, known.discount = event.amount, event.discount
+                known.items, known.categories = event.items, event.categories
             elif event.order_id not in cancelled and not isinstance(event, OrderUpdate):
-                orders[event.order_id] = Bought(event.time_ms, event.amount, event.discount)
+                orders[event.order_id] = Bought(
+                    event.time_ms, event.amount, event.discount, event.items, event.categories
+                )
         elif isinstance(event, Refund) and event.order_id in orders:
             known = orders[event.order_id]
             whole = max(0.0, known.amount - known.refunded)
@@ -46,6 +53,28 @@ def standing_orders(events: Sequence[Event], as_of_ms: int) -> list[Bought]:
             orders.pop(event.order_id, None)
             cancelled.add(event.order_id)
     return list(orders.values())
+
+
+def newest_orders(events: Sequence[Event], as_of_ms: int) -> list[int]:
+    """Give the times of those of the newest four orders that still stand: an older one does not move up."""
+    newest: list[tuple[str, int]] = []
+    seen: set[str] = set()
+    for event in events:
+        if event.time_ms > as_of_ms:
+            break
+        if type(event) is Order and event.order_id not in seen:
+            newest = [*newest, (event.order_id, event.time_ms)][-4:]
+        if isinstance(event, Order | Cancellation):
+            seen.add(event.order_id)
+        if isinstance(event, Cancellation):
+            newest = [known for known in newest if known[0] != event.order_id]
+    return [time_ms for _, time_ms in newest]
+
+
+def different(categories: set[str]) -> float:
+    """Estimate their number from how many of 32 cells they fill, as a sketch can."""
+    cells = len({crc32(category.encode()) % 32 for category in categories})
+    return -32 * log(max(32 - cells, 0.5) / 32)
 
 
 def session_starts(clicks: Sequence[int], config: StreamConfig) -> list[int]:
@@ -63,6 +92,10 @@ def lately(times_ms: Sequence[int], as_of_ms: int, half_life_days: float) -> flo
     return sum(float(2.0 ** (-(as_of_ms - time_ms) / (half_life_days * DAY_MS))) for time_ms in times_ms)
 
 
+def _share(times_ms: Sequence[int], as_of_ms: int, short_days: float, long_days: float) -> float:
+    return lately(times_ms, as_of_ms, short_days) / lately(times_ms, as_of_ms, long_days) if times_ms else 0.0
+
+
 def naive_features(events: Sequence[Event], as_of_ms: int, config: StreamConfig) -> dict[str, float]:
     """Compute every feature of a customer from all of their events up to a moment."""
     orders = standing_orders(events, as_of_ms)
@@ -77,6 +110,12 @@ def naive_features(events: Sequence[Event], as_of_ms: int, config: StreamConfig)
     tenure = (as_of_ms - order_times[0]) / DAY_MS
     silence = (as_of_ms - order_times[-1]) / DAY_MS
     mean_gap = (tenure - silence + GAP_PRIOR_DAYS) / count
+    newest = newest_orders(events, as_of_ms)
+    gaps = [(late - early) / DAY_MS for early, late in pairwise(newest)]
+    sessions = session_starts(click_times, config)
+    last_click = max(click_times, default=0)
+    left = [cart_ms for cart_ms in carts if cart_ms > order_times[-1]]
+    year = 2 * pi * as_of_ms / DAY_MS / 365.2425
     named = {
         "log_tenure": log1p(tenure),
         "log_silence": log1p(silence),
@@ -92,8 +131,17 @@ def naive_features(events: Sequence[Event], as_of_ms: int, config: StreamConfig)
         "refund_share": min(1.0, refunded / revenue) if revenue else 0.0,
         "discount_share": discounted / (revenue + discounted) if revenue + discounted else 0.0,
         "log_views": log1p(lately(click_times, as_of_ms, 7)),
-        "log_sessions": log1p(lately(session_starts(click_times, config), as_of_ms, 28)),
+        "log_sessions": log1p(lately(sessions, as_of_ms, 28)),
         "log_cart_adds": log1p(lately(carts, as_of_ms, 7)),
+        "log_items": log1p(sum(order.items for order in orders) / count),
+        "log_categories": log1p(different({c for order in orders for c in order.categories})),
+        "log_longest_gap": log1p(max(gaps, default=0.0)),
+        "log_order_trend": log1p(_share(order_times, as_of_ms, 28, 84)),
+        "log_visit_trend": log1p(_share(sessions, as_of_ms, 7, 28)),
+        "season_sine": sin(year),
+        "season_cosine": cos(year),
+        "log_visited_after": log1p(max(0.0, (last_click - order_times[-1]) / DAY_MS)),
+        "log_cart_left": log1p(lately(left[-1:], as_of_ms, 7)),
     }
     assert set(named) == set(FEATURE_NAMES)
     return named

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, log, sin
+from math import acos, exp, log, pi, sin
 from random import Random
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.config import DAY_MS, MINUTE_MS
+from schemas.codec import epoch_ms
+from streams.config import DAY_MS, MINUTE_MS, AlertConfig, StreamConfig
 from streams.customer.crossing import crossing_ms
 from streams.customer.features import features
+from streams.customer.silence import Silence
 from streams.customer.state import NO_TIME
 from streams.learning.served import Served, log_odds_of
-from tests.streams.build import T0, Shop, random_events, rich_model, silence_model, snapshot_of
+from tests.streams.build import (
+    T0,
+    Shop,
+    order,
+    random_events,
+    rich_model,
+    silence_model,
+    snapshot_of,
+    with_btyd,
+)
 
 Curve = Callable[[int], float]
 
@@ -124,6 +135,37 @@ def test_the_curve_of_a_rising_model_crosses_first_where_it_is_found(model: Serv
 
         found_ms = crossing_ms(curve, grid[0], grid[-1])
         assert 0 <= found_ms - first_on_grid(curve, grid[0], grid[-1]) <= MINUTE_MS
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("model", [rich_model(), with_btyd(rich_model())])
+def test_silence_says_to_the_last_bit_what_the_model_says_of_all_features(model: Served, seed: int) -> None:
+    """The season included, which turns while nothing else happens."""
+    rng, shop = Random(seed), Shop()
+    shop.tell(*random_events(seed, customers=3, per_customer=40))
+    for state in shop.machine.states.values():
+        if state.orders:
+            now = features(state, state.clock_ms)
+            silence = Silence(state, model, now, threshold=0.5)
+            for _ in range(30):
+                as_of_ms = state.clock_ms + rng.randrange(800 * DAY_MS)
+                expected = model.log_odds(features(state, as_of_ms))
+                assert silence.log_odds(as_of_ms) == expected
+                assert silence.excess_at(as_of_ms) == expected - 0.5
+
+
+def test_a_risk_that_the_season_makes_is_alerted_about_when_it_comes() -> None:
+    """Only the time of year moves this risk: it passes .8 in October, and falls again in March."""
+    model = Served(snapshot_of(0.0, {"season_cosine": 8.0}))
+    shop = Shop(StreamConfig(alerts=AlertConfig(lookahead_days=90.0)), model)
+    shop.tell(order("c", 200), order("c", 230))
+    shop.until(400)
+    (raised,) = [alert for alert in shop.alerts() if alert.state == "raised"]
+    angle = acos(log_odds_of(0.8) / 8.0)
+    year_ms = 365.2425 * DAY_MS
+    due_ms = (57 - angle / (2 * pi)) * year_ms  # of 2026, before the new year
+    assert epoch_ms(raised.event_time) == pytest.approx(due_ms, abs=2 * MINUTE_MS)
+    assert raised.risk == pytest.approx(0.8, abs=1e-4)
 
 
 def test_it_is_the_beginning_when_it_is_over_it_already() -> None:

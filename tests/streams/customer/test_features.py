@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from schemas.codec import epoch_ms
-from schemas.events import Event, Order
+from schemas.events import Event, Funnel, Order
 from schemas.learning import Example
 from streams.config import DAY_MS, StreamConfig
 from streams.customer.features import (
@@ -20,7 +20,7 @@ from streams.customer.features import (
     families_of,
     features,
 )
-from tests.streams.build import Shop, order, random_events, rich_model
+from tests.streams.build import Shop, click, order, random_events, refund, rich_model
 from tests.streams.oracle import naive_features, standing_orders
 
 SEEDS = range(4)
@@ -128,11 +128,20 @@ def test_silence_moves_only_the_features_that_say_so(seed: int) -> None:
 
 def test_all_features_that_say_so_move() -> None:
     shop = Shop()
-    shop.tell(*random_events(1, customers=1))
-    state = shop.machine.states["c0"]
+    shop.tell(
+        order("c", 0, discount=1.0, basket=("a", "b")),
+        click("c", 5),
+        order("c", 20, name="o"),
+        refund("c", 21, "o", 1.0),
+        click("c", 22),
+        click("c", 30, Funnel.CART_ADD),
+    )
+    state = shop.machine.states["c"]
     now, later = features(state, state.clock_ms), features(state, state.clock_ms + DAY_MS)
     moved = {f.name for f, a, b in zip(FEATURES, now, later, strict=True) if a != b}
     assert moved == {feature.name for feature in FEATURES if feature.moves}
+    blank = {feature.name for feature, value in zip(FEATURES, now, strict=True) if value == 0.0}
+    assert blank == {"one_timer"}, "every feature can be something"
 
 
 def test_features_never_change_the_state() -> None:

@@ -15,6 +15,7 @@ from streams.config import (
     TimeConfig,
 )
 from streams.customer.decision import Decision, Outcome
+from streams.customer.features import FEATURE_NAMES
 from streams.customer.state import MOST_QUESTIONS, decode_state, encode_state, facts
 from streams.learning.served import Served
 from tests.streams.build import (
@@ -358,7 +359,9 @@ def test_weights_stay_finite_over_decades_of_silence_and_clicks() -> None:
     state = shop.machine.states["c"]
     assert state.orders == 2
     score = shop.scores()[-1]
-    assert all(0.0 <= value < 20.0 for value in score.features)
+    named = dict(zip(FEATURE_NAMES, score.features, strict=True))
+    assert named.pop("season_sine") ** 2 + named.pop("season_cosine") ** 2 == pytest.approx(1.0)
+    assert all(0.0 <= value < 20.0 for value in named.values())
 
 
 def test_decisions_are_taken_once() -> None:

@@ -13,7 +13,7 @@ from streams.config import DAY_MS, SegmentConfig
 from streams.customer.features import FEATURE_NAMES, FEATURES, features
 from streams.customer.history import fold_click, fold_order, fold_refund
 from streams.customer.outlook import FADING_DAYS, VISIT_CLICKS, after_order, after_visit, in_silence
-from streams.customer.state import CustomerState, new_state
+from streams.customer.state import RECENT_ORDERS, CustomerState, new_state
 from tests.streams.build import T0, at, click, order
 
 CLOSE = 2e-5  # features are 32-bit floats of logarithms; a sum of them is a little worse
@@ -26,7 +26,9 @@ def state_of(history: list[tuple[float, float, float]], clicks: int = 0) -> Cust
     state = new_state(T0, inputs=2)
     for day, amount, share in sorted(history):
         fold_order(
-            state, order("c", day, amount, name=f"o{day}/{amount}", discount=amount * share), SegmentConfig()
+            state,
+            order("c", day, amount, name=f"o{day}/{amount}", discount=amount * share, basket=("a", "b")),
+            SegmentConfig(),
         )
     for number in range(clicks):
         fold_click(state, state.order_ms + number, Funnel.CART_ADD)
@@ -56,7 +58,11 @@ def test_an_order(history: list[tuple[float, float, float]], waited: float, refu
     found = after_order(features(state, as_of_ms))
     usual = state.revenue / state.orders
     day = (as_of_ms - T0) / DAY_MS
-    assert fold_order(state, order("c", day, usual, name="one more"), SegmentConfig())
+    assert fold_order(state, order("c", day, usual, name="one more", basket=("a", "b")), SegmentConfig())
+    if len(history) >= RECENT_ORDERS:  # the gap that leaves the newest orders is not in a score
+        place = FEATURE_NAMES.index("log_longest_gap")
+        assert found[place] >= features(state, as_of_ms)[place] - CLOSE
+        found[place] = features(state, as_of_ms)[place]
     agree(found, state, as_of_ms)
 
 
@@ -72,7 +78,10 @@ def test_a_visit(history: list[tuple[float, float, float]], waited: float) -> No
 
 def test_every_feature_that_silence_moves_is_moved_and_no_other() -> None:
     """A new feature must be taught to look ahead, or this fails."""
-    state = state_of([(0.0, 20.0, 0.1), (30.0, 30.0, 0.0)], clicks=3)
+    state = state_of([(0.0, 20.0, 0.1), (30.0, 30.0, 0.0)])
+    for day in (31.0, 39.0):
+        fold_click(state, at(day), Funnel.CART_ADD)
+        state.session_ms = 0
     now = features(state, at(40.0))
     later = in_silence(now, 50.0)
     moved = {name for name, a, b in zip(FEATURE_NAMES, now, later, strict=True) if a != b}

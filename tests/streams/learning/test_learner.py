@@ -151,3 +151,16 @@ def test_what_is_learned_depends_on_the_order_of_the_log() -> None:
     learned(one, log)
     learned(other, log[::-1])
     assert one.snapshot().coefficient != other.snapshot().coefficient, "so the log must have one order"
+
+
+def test_the_season_is_learned_from_its_third_year_on() -> None:
+    config = StreamConfig(learner=LearnerConfig(publish_every=25))
+    log = [
+        msgspec.structs.replace(example, asked_at=utc(T0 + place * 4 * DAY_MS))
+        for place, example in enumerate(examples(4, 225))
+    ]
+    place = FEATURE_NAMES.index("season_sine")
+    weights = [(s.n_learned, s.coefficient[place]) for s in learned(LearnerMachine(config), log)]
+    years = 731 // 4
+    assert [weight for count, weight in weights if count <= years] == [0.0] * (years // 25)
+    assert weights[-1][1] != 0.0

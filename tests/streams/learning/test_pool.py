@@ -10,7 +10,7 @@ import pytest
 
 from schemas.btyd import BtydParams
 from streams.config import HIGHEST_RISK, LearnerConfig, StreamConfig
-from streams.customer.features import FEATURE_NAMES
+from streams.customer.features import FEATURE_NAMES, FEATURES, LISTS
 from streams.learning.pool import BTYD, MEMBERS, Pool, PoolState
 from streams.learning.served import (
     LOWEST_RISK,
@@ -24,6 +24,8 @@ from streams.learning.served import (
 from tests.streams.build import snapshot_of
 
 PARAMS = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
+
+SEASON = [feature.name for feature in FEATURES if feature.family == "season"]
 
 CONFIGS = [
     StreamConfig(),
@@ -120,7 +122,33 @@ def test_a_feature_that_never_varied_says_nothing() -> None:
     snapshot = trained(1, 100, StreamConfig()).snapshot(None, {}, PARAMS)
     assert snapshot.coefficient[2] == 0.0
     assert snapshot.centre[2] == 1.25
-    assert sum(coefficient == 0.0 for coefficient in snapshot.coefficient) == 1
+    silent = [n for n, weight in zip(snapshot.features, snapshot.coefficient, strict=True) if weight == 0.0]
+    assert silent == [FEATURE_NAMES[2], *SEASON], "the season has to wait"
+
+
+def test_the_season_is_learned_only_where_it_may_be_and_the_rest_is_the_same_until_then() -> None:
+    """What is not heard leaves no trace: neither in weights nor in what others learn."""
+    quiet, heard = Pool(StreamConfig()), Pool(StreamConfig())
+    for features, label in rows(3, 200):
+        quiet.learn({**features, SEASON[0]: float(label)}, label, PARAMS)
+        heard.learn({**features, SEASON[0]: float(label)}, label, PARAMS, seasoned=True)
+    place = FEATURE_NAMES.index(SEASON[0])
+    assert quiet.snapshot(None, {}, PARAMS).coefficient[place] == 0.0
+    assert heard.snapshot(None, {}, PARAMS).coefficient[place] > 0.1
+    elsewhere = Pool(StreamConfig())
+    for features, label in rows(3, 200):
+        elsewhere.learn({**features, SEASON[0]: float(-label)}, label, PARAMS)
+    coefficients = [pool.snapshot(None, {}, PARAMS).coefficient for pool in (quiet, elsewhere)]
+    assert coefficients[0] == coefficients[1]
+
+
+def test_a_season_that_begins_to_be_heard_does_not_jump() -> None:
+    """The scaler knew it before, so the first step is as small as any other's."""
+    pool = Pool(StreamConfig())
+    for count, (features, label) in enumerate(rows(3, 400)):
+        pool.learn({**features, SEASON[0]: count / 400}, label, PARAMS, seasoned=count >= 300)
+    place = FEATURE_NAMES.index(SEASON[0])
+    assert 0.0 < abs(pool.snapshot(None, {}, PARAMS).coefficient[place]) < 1.0
 
 
 def test_a_version_names_the_number_of_examples() -> None:
@@ -171,6 +199,46 @@ def test_a_model_of_other_features_is_refused() -> None:
     for names in (snapshot.features[:-1], [*snapshot.features, "more"], snapshot.features[::-1]):
         with pytest.raises(ValueError, match="speaks of other features"):
             Served(msgspec.structs.replace(snapshot, features=names))
+
+
+def test_a_model_of_an_earlier_list_says_what_it_said() -> None:
+    """To the last bit: an upgrade goes on serving it until a model of the new list is there."""
+    whole = trained(9, 300, StreamConfig()).snapshot(None, {}, PARAMS)
+    known = LISTS[0]
+    earlier = msgspec.structs.replace(
+        whole,
+        features=whole.features[:known],
+        centre=whole.centre[:known],
+        coefficient=whole.coefficient[:known],
+    )
+    served = Served(earlier)
+    for features, _ in rows(10, 100):
+        values = list(features.values())
+        expected = by_hand(earlier.coefficient, earlier.centre, earlier.intercept, values[:known])
+        expected += earlier.btyd_coefficient * (
+            btyd_log_odds(PARAMS, values, earlier.horizon_days) - earlier.btyd_centre
+        )
+        assert served.log_odds(values) == expected
+        assert served.contributions(values)[known:] == [0.0] * (len(FEATURE_NAMES) - known)
+
+
+def test_a_pool_of_an_earlier_list_goes_on_and_learns_the_new_features() -> None:
+    config, added = StreamConfig(), FEATURE_NAMES[LISTS[0] :]
+    pool = trained(9, 300, config)
+    state = pool.state()
+    for learned in (state.counts, state.means, state.variances, *(m.weights for m in state.members)):
+        for name in added:
+            learned.pop(name, None)
+    for member in state.members:
+        for name in added:
+            member.squares.pop(name, None)
+    later = Pool.restore(config, state)
+    before, after = pool.snapshot(None, {}, PARAMS), later.snapshot(None, {}, PARAMS)
+    assert after.coefficient == before.coefficient[: LISTS[0]] + [0.0] * len(added)
+    for features, label in rows(10, 100):
+        later.learn(features, label, PARAMS)
+    learned_now = later.snapshot(None, {}, PARAMS).coefficient[LISTS[0] :]
+    assert sum(weight != 0.0 for weight in learned_now) == len(added) - len(SEASON)
 
 
 def test_risks_stay_off_zero_and_one_and_rise_with_log_odds() -> None:
