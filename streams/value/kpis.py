@@ -169,7 +169,7 @@ class KpiMachine:
         first = day_number(told[-1].day) + 1 if told else _NEVER
         self._days = Days(first, resumed=bool(told))
         self._telling = DayKpis(config.segments.active_days, told)
-        self._alerts = AlertLedger(self._days, self._lapse_ms)
+        self._alerts = AlertLedger(self._days)
         self._known: dict[str, _Known] = {}
         self._going = Going()
         self._newest_ms = 0
