@@ -32,8 +32,15 @@ HOT_PATH = [
     "streams/evaluation/audit.py",  # a judge: compiled with the class that it extends, or not at all
     "streams/intake.py",
     "streams/learning/served.py",
+    "streams/playback.py",
+    "streams/value/alert_outcomes.py",
     "streams/value/bgnbd_of_one.py",
     "streams/value/clv.py",
+    "streams/value/days.py",
+    "streams/value/discounted.py",
+    "streams/value/geometric.py",
+    "streams/value/kpis.py",
+    "streams/value/lapse.py",
 ]
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from agents.errors import OperatorError
 
 if TYPE_CHECKING:
     from agents.from_topic import Progress
-    from agents.lines import Lines
+    from agents.reading import Source
     from agents.settings import Settings
 
 _INPUTS = ("clickstream", "orders")
@@ -60,7 +60,7 @@ def opened(
     since: datetime | None,
     until: datetime | None,
     again: bool = False,
-) -> Iterator[list[Lines]]:
+) -> Iterator[list[Source]]:
     """Open what the options name.
 
     Parameters
@@ -76,6 +76,7 @@ def opened(
         When what they name cannot be read.
     """
     from agents.lines import Lines
+    from agents.records import Records
 
     if bool(files) == bool(topics):
         raise click.UsageError("Name files, or topics with --from-topic.")
@@ -93,13 +94,13 @@ def opened(
 
     names = [name for name in _INPUTS if name in topics or "inputs" in topics]
     with TemporaryDirectory(prefix="holdfast-") as folder:
-        path = Path(folder, "messages.jsonl")
+        path = Path(folder, "records")
         with path.open("wb") as file, _progress() as progress:
             fetched = fetch(settings, names, since_ms, until_ms, file, progress)
         if not fetched:
             where = " and ".join(settings.topic(name) for name in names)
             raise OperatorError(f"there is nothing on {where}" + (" in that time" if since or until else ""))
-        yield [Lines(str(path))]
+        yield [Records(path)]
 
 
 def _ms(moment: datetime) -> int:

@@ -17,7 +17,7 @@ from agents.command_line import Invocation, assignments, examples
 from agents.errors import OperatorError
 
 if TYPE_CHECKING:
-    from agents.lines import Lines
+    from agents.reading import Source
     from agents.replay import Progress
 
 _REFRESH_SECONDS = 0.1
@@ -128,7 +128,7 @@ def replay(
 
 
 @contextmanager
-def _progress_of(inputs: list[Lines]) -> Iterator[Progress | None]:
+def _progress_of(inputs: list[Source]) -> Iterator[Progress | None]:
     """Show how far a replay is, where somebody may be looking."""
     if not sys.stderr.isatty():
         yield None

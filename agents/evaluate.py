@@ -10,7 +10,7 @@ import msgspec
 
 from agents.errors import OperatorError
 from agents.lines import Lines
-from agents.replay import reading
+from agents.reading import Reading, Source
 from agents.settings import Settings
 from schemas.codec import WireError
 from schemas.decisions import ChurnAlert
@@ -25,6 +25,7 @@ from streams.evaluation.budget import Expected, Peaks
 from streams.evaluation.collector import Collector
 from streams.evaluation.waiting import Gaps, within
 from streams.learning.served import untrained
+from streams.playback import Headed
 from streams.replay import Replay
 
 SHARES = (0.5, 0.8, 0.9, 0.95)
@@ -82,7 +83,7 @@ def _decoded(found: Iterator[bytes], kind: type[Message], topic: str) -> list[Me
 
 def audit(
     settings: Settings,
-    files: Sequence[Lines],
+    files: Sequence[Source],
     alerts: Collection[ChurnAlert],
     models: Collection[ModelSnapshot],
 ) -> Auditor:
@@ -105,7 +106,7 @@ def audit(
         max_bytes=settings.dead_letters.max_message_bytes,
     )
     replay.machine.judge = auditor
-    replay.run(reading(files, settings.sources))
+    replay.run(Reading(files, settings.sources).messages())
     auditor.finish()
     return auditor
 
@@ -129,7 +130,7 @@ class Silence(NamedTuple):
     returning: float
 
 
-def silence(settings: Settings, files: Sequence[Lines], share: float) -> Silence:
+def silence(settings: Settings, files: Sequence[Source], share: float) -> Silence:
     """Measure the gaps between the orders of those whom alerts are about.
 
     Raises
@@ -140,9 +141,13 @@ def silence(settings: Settings, files: Sequence[Lines], share: float) -> Silence
     gaps = Gaps(settings.alerts.min_orders)
     last_ms = 0
     decoders = [decoder_for(name, settings.sources) for name in INPUTS]
-    for source, value in reading(files, settings.sources):
+    max_bytes = settings.dead_letters.max_message_bytes
+    for source, message in Reading(files, settings.sources).messages():
         try:
-            event = decoders[source](value, settings.dead_letters.max_message_bytes)
+            if isinstance(message, Headed):
+                event = decoders[source](message.value, max_bytes, message.headers)
+            else:
+                event = decoders[source](message, max_bytes)
         except WireError:
             continue
         last_ms = max(last_ms, event.time_ms)
@@ -179,7 +184,7 @@ class Threshold(NamedTuple):
     replayed: dict[str, Any]
 
 
-def threshold(settings: Settings, files: Sequence[Lines], horizon_days: float, per_day: float) -> Threshold:
+def threshold(settings: Settings, files: Sequence[Source], horizon_days: float, per_day: float) -> Threshold:
     """Find the threshold that raises so many alerts a day, and replay it.
 
     Raises
@@ -202,7 +207,7 @@ def threshold(settings: Settings, files: Sequence[Lines], horizon_days: float, p
 
     max_bytes = settings.dead_letters.max_message_bytes
     replay = Replay(config, sink=sink, max_bytes=max_bytes)
-    replay.run(reading(files, settings.sources))
+    replay.run(Reading(files, settings.sources).messages())
     found = peaks[0].threshold(per_day) if peaks else None
     if found is None:
         raise OperatorError(
@@ -219,7 +224,7 @@ def threshold(settings: Settings, files: Sequence[Lines], horizon_days: float, p
     again = Replay(
         chosen, sink=lambda decision: collector.take(decision, again.first_ms or 0), max_bytes=max_bytes
     )
-    again.run(reading(files, settings.sources))
+    again.run(Reading(files, settings.sources).messages())
     figures = collector.figures(again.first_ms, again.last_ms)["alerts"]
     from_ms, last_ms = (again.first_ms or 0) + days_ms(2.0 * horizon_days), again.last_ms or 0
     if last_ms > from_ms:  # until then there is hardly a model

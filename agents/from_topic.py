@@ -1,10 +1,9 @@
 """The input topics as a file: every partition up to where it ended, merged by event time.
 
 A replay of several variants must see the same messages, and a topic goes on while it is read. So what is on
-it is first written to a file, one message a line, and everything else reads that. Partitions keep their own
+it is first written to a file (`agents.records`), and everything else reads that. Partitions keep their own
 order; between them the message with the earliest event time goes first, ties by topic and partition. A
-message without a readable event time goes right after the one before it. Line breaks inside a message
-become blanks, which JSON does not mind.
+message without a readable event time, as a tombstone is, goes right after the one before it.
 
 Bounds are the broker's record times, because that is what it has an index of: from the first record of a
 partition at or after `since` up to the first at or after `until`.
@@ -17,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -26,9 +25,10 @@ from agents.client import ends
 from agents.cluster import CONNECT_MS, not_reached, partition_counts
 from agents.connection import kafka_python_arguments
 from agents.errors import OperatorError
+from agents.records import Recorded, write_record
 from agents.settings import Settings
 from schemas.codec import WireError
-from schemas.sources.registry import decoder_for
+from schemas.sources.registry import Decode, decoder_for, reads_headers
 from schemas.topics import INPUTS
 
 _POLL_MS = 200
@@ -57,7 +57,7 @@ def fetch(
     since_ms, until_ms
         Record times in epoch milliseconds; None for no bound.
     file
-        Takes the messages, one a line.
+        Takes the records, for `agents.records.Records` to read.
     progress
         Called now and then.
 
@@ -74,8 +74,8 @@ def fetch(
         When a topic is not there, or the broker stops answering.
     """
     written = 0
-    for value, total in _read(settings, names, since_ms, until_ms):
-        file.write(value.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+    for record, total in _read(settings, names, since_ms, until_ms):
+        write_record(file, record)
         written += 1
         if progress and written % _STEP == 0:
             progress(written, total)
@@ -83,7 +83,7 @@ def fetch(
 
 
 def values(settings: Settings, name: str) -> Iterator[bytes]:
-    """Give the values of any topic of `schemas.topics`, up to where it ends now.
+    """Give the values of any topic of `schemas.topics`, up to where it ends now; tombstones are left out.
 
     Raises
     ------
@@ -92,13 +92,14 @@ def values(settings: Settings, name: str) -> Iterator[bytes]:
     OperatorError
         When the topic is not there, or the broker stops answering.
     """
-    for value, _ in _read(settings, [name], None, None):
-        yield value
+    for record, _ in _read(settings, [name], None, None):
+        if record.value is not None:
+            yield record.value
 
 
 def _read(
     settings: Settings, names: Collection[str], since_ms: int | None, until_ms: int | None
-) -> Iterator[tuple[bytes, int]]:
+) -> Iterator[tuple[Recorded, int]]:
     counts = partition_counts(settings, [settings.topic(name) for name in names])
     partitions = [TopicPartition(name, number) for name, total in counts.items() for number in range(total)]
     try:
@@ -115,12 +116,28 @@ def _read(
         raise not_reached(settings) from None
     try:
         reading = _Reading(settings, consumer, partitions, since_ms, until_ms)
-        for value in reading.merged():
-            yield value, reading.total
+        for record in reading.merged():
+            yield record, reading.total
     except KafkaError as error:
         raise OperatorError(f"the broker at {settings.kafka.bootstrap} answers: {error}"[:300]) from None
     finally:
         consumer.close()
+
+
+class _Input(NamedTuple):
+    source: int
+    decode: Decode
+    with_headers: bool
+
+    def time_ms(self, record: Recorded, max_bytes: int, before_ms: int) -> int:
+        """Tell a record's event time; that of the one before where it has none."""
+        if record.value is None:
+            return before_ms
+        with suppress(WireError):  # the replay will say so
+            if self.with_headers:
+                return self.decode(record.value, max_bytes, record.headers).time_ms
+            return self.decode(record.value, max_bytes).time_ms
+        return before_ms
 
 
 class _Reading:
@@ -138,7 +155,12 @@ class _Reading:
         self._since_ms, self._until_ms = since_ms, until_ms
         self._patience = settings.kafka.request_timeout_seconds
         self._max_bytes = settings.dead_letters.max_message_bytes
-        self._decoders = {settings.topic(name): decoder_for(name, settings.sources) for name in INPUTS}
+        self._inputs = {
+            settings.topic(name): _Input(
+                source, decoder_for(name, settings.sources), reads_headers(name, settings.sources)
+            )
+            for source, name in enumerate(INPUTS)
+        }
         consumer.assign(partitions)
         starts = consumer.beginning_offsets(partitions)
         self._ends = ends(consumer, partitions)
@@ -146,14 +168,14 @@ class _Reading:
             for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, since_ms)).items():
                 starts[partition] = self._ends[partition] if found is None else found.offset
         self._begun = dict.fromkeys(partitions, since_ms is None)
-        self._waiting: dict[TopicPartition, deque[tuple[int, bytes]]] = {p: deque() for p in partitions}
+        self._waiting: dict[TopicPartition, deque[tuple[int, Recorded]]] = {p: deque() for p in partitions}
         self._newest = dict.fromkeys(partitions, 0)
         self._open = {p for p in partitions if starts[p] < self._ends[p]}
         self.total = sum(max(0, self._ends[p] - starts[p]) for p in partitions)
         self._next = starts
         self._asked: set[TopicPartition] = set()
 
-    def merged(self) -> Iterator[bytes]:
+    def merged(self) -> Iterator[Recorded]:
         order = {partition: place for place, partition in enumerate(self._waiting)}
         heads: list[tuple[int, int, TopicPartition]] = []
         outside = set(self._waiting)
@@ -208,9 +230,10 @@ class _Reading:
         if self._until_ms is not None and record.timestamp >= self._until_ms:
             self._open.discard(partition)
             return
-        value = b"null" if record.value is None else record.value
-        decode = self._decoders.get(partition.topic)
-        if decode is not None:  # else an output: its partitions are not put in order of time
-            with suppress(WireError):  # the replay will say so
-                self._newest[partition] = decode(value, self._max_bytes).time_ms
-        self._waiting[partition].append((self._newest[partition], value))
+        found = self._inputs.get(partition.topic)
+        if found is None:  # an output: its partitions are not put in order of time
+            kept = Recorded(0, record.value, ())
+        else:
+            kept = Recorded(found.source, record.value, record.headers if found.with_headers else ())
+            self._newest[partition] = found.time_ms(kept, self._max_bytes, self._newest[partition])
+        self._waiting[partition].append((self._newest[partition], kept))

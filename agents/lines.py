@@ -16,6 +16,8 @@ from typing import Protocol, cast
 from agents.errors import OperatorError
 
 _PART_BYTES = 1 << 20
+_LINES_A_TELL = 64
+"""To ask a file where it is takes longer than to read a line."""
 
 
 class _Pipe(Protocol):
@@ -48,6 +50,7 @@ class Lines:
 
     def __init__(self, name: str) -> None:
         self.name = "standard input" if name == "-" else name
+        self._is_gzip = name.endswith(".gz")
         self.size: int | None = None
         self.position = 0
         if name != "-":
@@ -62,9 +65,11 @@ class Lines:
             return
         try:
             with Path(self.name).open("rb") as raw:
-                for line in gzip.GzipFile(fileobj=raw) if self.name.endswith(".gz") else raw:
-                    self.position = raw.tell()
+                for number, line in enumerate(gzip.GzipFile(fileobj=raw) if self._is_gzip else raw):
+                    if number % _LINES_A_TELL == 0:
+                        self.position = raw.tell()
                     yield line
+                self.position = raw.tell()
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise OperatorError(f"{self.name}: not a whole gzip file: {error}") from None
         except OSError as error:

@@ -9,31 +9,27 @@ anything about customers, and nothing depends on when it ran.
 from __future__ import annotations
 
 import base64
+import gc
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import msgspec
 import orjson
 
 from agents.errors import OperatorError
 from agents.explanations import sentences
-from agents.lines import Lines
+from agents.reading import Reading, Source
 from agents.report import DECISIONS, compared, encode_report, report
 from agents.report_page import page
-from agents.routing import route
 from agents.settings import Settings
 from schemas.codec import WireError, encode
 from schemas.decisions import ChurnAlert, CustomerScore
 from schemas.learning import ModelSnapshot
-from schemas.sources import registry
-from schemas.sources.config import SourceConfig
-from schemas.topics import CLICKSTREAM, INPUTS
+from schemas.topics import INPUTS
 from streams.customer.decision import Decision
 from streams.evaluation.bootstrap import Sample, compare
 from streams.evaluation.collector import Collector
@@ -50,7 +46,6 @@ DEAD_LETTERS = "dead_letters.jsonl"
 RESULTS = (REPORT, PAGE, *(f"{name}.jsonl" for name in DECISIONS.values()), KPIS, DEAD_LETTERS)
 """The files that a replay writes."""
 
-_STEP = 100
 _MOST_OPEN = 10
 
 Progress = Callable[[int, int, int], None]
@@ -59,7 +54,7 @@ Progress = Callable[[int, int, int], None]
 
 def replay_files(
     settings: Settings,
-    files: Sequence[Lines],
+    files: Sequence[Source],
     out: Path,
     model: ModelSnapshot | None = None,
     progress: Progress | None = None,
@@ -80,7 +75,7 @@ def replay_files(
     model
         A model to serve throughout; without it one is learned on the way.
     progress
-        Called every hundred events.
+        Called every hundred events at least.
     variants
         Other settings by name; each replays the same files into `variants/NAME` and is compared.
     resamples
@@ -98,7 +93,7 @@ def replay_files(
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".replay-", dir=out) as folder:
+        with _seldom_collected(), TemporaryDirectory(prefix=".replay-", dir=out) as folder:
             content = _replay_all(Path(folder), settings, files, model, progress, variants or {}, resamples)
             shutil.rmtree(out / VARIANTS, ignore_errors=True)
             if variants:
@@ -110,10 +105,21 @@ def replay_files(
     return content
 
 
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Look for reference cycles seldom: states have none, and looking goes through all of them each time."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _replay_all(
     folder: Path,
     settings: Settings,
-    files: Sequence[Lines],
+    files: Sequence[Source],
     model: ModelSnapshot | None,
     progress: Progress | None,
     variants: Mapping[str, Settings],
@@ -142,11 +148,11 @@ def _write(folder: Path, content: dict[str, Any]) -> None:
 def _replay_into(
     folder: Path,
     settings: Settings,
-    files: Sequence[Lines],
+    files: Sequence[Source],
     model: ModelSnapshot | None,
     progress: Progress | None,
 ) -> tuple[dict[str, Any], Sample]:
-    reading = _Reading(files, settings.sources)
+    reading = Reading(files, settings.sources)
     collector = Collector(settings.streams)
     with _Results(folder, reading, KpiMachine(settings.streams)) as results:
 
@@ -161,62 +167,16 @@ def _replay_into(
             model=model,
             max_bytes=settings.dead_letters.max_message_bytes,
         )
-        for number, _ in enumerate(replay.steps(reading.messages()), start=1):
-            if progress and number % _STEP == 0:
-                progress(_bytes_done(reading, replay, number), number, replay.last_ms or 0)
+        for done in replay.steps(reading.messages()):
+            if progress:
+                progress(_bytes_done(reading, replay, done), done, replay.last_ms or 0)
     content = report(replay, results.alert_states, results.dead_reasons)
     content["evaluation"] = collector.figures(replay.first_ms, replay.last_ms)
     content["evaluation"]["open_alerts"] = results.open_alerts()
     return content, collector.sample()
 
 
-def input_of(line: bytes) -> int:
-    """Say which of `schemas.topics.INPUTS` a line belongs to, as `holdfast send` does.
-
-    Examples
-    --------
-    >>> [INPUTS[input_of(line)] for line in (b'{"event": "Order Completed"}', b'{"type": "page"}', b"oops")]
-    ['orders', 'clickstream', 'clickstream']
-    """
-    try:
-        topic, _ = route(line)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        topic = CLICKSTREAM
-    return INPUTS.index(topic)
-
-
-class _Reading:
-    """The messages of files, and the place of the one that was given last."""
-
-    def __init__(self, files: Sequence[Lines], sources: SourceConfig) -> None:
-        self._files = files
-        ours = sources.clickstream == sources.orders == "segment"
-        self._input_of = input_of if ours else partial(registry.input_of, config=sources)
-        self.file = self.line = 0  # both from 1, as people count
-
-    @property
-    def bytes_read(self) -> int:
-        return sum(lines.position for lines in self._files)
-
-    def messages(self) -> Iterator[tuple[int, bytes]]:
-        for lines in self._files:
-            self.file += 1
-            self.line = 0
-            for line in lines:
-                if line is None:
-                    continue
-                self.line += 1
-                value = line.rstrip(b"\r\n")
-                if value:
-                    yield self._input_of(value), value
-
-
-def reading(files: Sequence[Lines], sources: SourceConfig) -> Iterator[tuple[int, bytes]]:
-    """Give the messages of files, each with the number of its input."""
-    return _Reading(files, sources).messages()
-
-
-def _bytes_done(reading: _Reading, replay: Replay, events: int) -> int:
+def _bytes_done(reading: Reading, replay: Replay, events: int) -> int:
     """Estimate the bytes of what has been processed: a replay reads thousands of messages ahead."""
     read = replay.events["read"]
     waiting = read - replay.events["dead"] - events
@@ -226,7 +186,7 @@ def _bytes_done(reading: _Reading, replay: Replay, events: int) -> int:
 class _Results:
     """The files of lines while they are written, and what has to be counted on the way."""
 
-    def __init__(self, folder: Path, reading: _Reading, kpis: KpiMachine) -> None:
+    def __init__(self, folder: Path, reading: Reading, kpis: KpiMachine) -> None:
         self.alert_states: Counter[str] = Counter()
         self.dead_reasons: Counter[str] = Counter()
         self._open: dict[str, ChurnAlert] = {}
@@ -281,7 +241,7 @@ class _Results:
             for alert in most
         ]
 
-    def refuse(self, source: int, value: bytes, error: WireError) -> None:
+    def refuse(self, source: int, value: bytes | None, error: WireError) -> None:
         self.dead_reasons[error.reason] += 1
         # A message is refused as soon as it is read, so the reading still stands at its line.
         letter = {
@@ -290,6 +250,6 @@ class _Results:
             "line": self._reading.line,
             "reason": error.reason,
             "message": error.detail,
-            "value": base64.b64encode(value).decode(),
+            "value": None if value is None else base64.b64encode(value).decode(),
         }
         self._dead.write(orjson.dumps(letter, option=orjson.OPT_APPEND_NEWLINE))

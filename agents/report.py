@@ -26,7 +26,7 @@ from streams.customer.state import CustomerState
 from streams.evaluation.bootstrap import Compared, Interval
 from streams.replay import Replay
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 
 DECISIONS = {
     CHURN_ALERTS: "alerts",
@@ -186,4 +186,10 @@ def _model(served: ModelSnapshot, frozen: bool) -> dict[str, Any]:
         "intercept": served.intercept,
         "centres": dict(zip(served.features, served.centre, strict=True)),
         "coefficients": dict(zip(served.features, served.coefficient, strict=True)),
+        "btyd": {
+            "centre": served.btyd_centre,
+            "coefficient": served.btyd_coefficient,
+            "parameters": msgspec.to_builtins(served.btyd),
+        },
+        "spend": msgspec.to_builtins(served.spend),
     }

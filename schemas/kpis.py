@@ -106,8 +106,8 @@ class AlertOutcomes(msgspec.Struct, frozen=True, kw_only=True):
     precision
         `churned` over `alerts`.
     lead_days
-        Mean time from the alert to the moment when silence made the customer `defecting`, over `churned`;
-        negative where the alert came later than that.
+        Mean time from the alert to the moment at which the customer had been silent for one horizon, over
+        `churned`; negative where the alert came later than that.
     """
 
     alerts: int

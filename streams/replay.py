@@ -12,24 +12,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from schemas.codec import MAX_MESSAGE_BYTES, WireError, epoch_ms
-from schemas.events import Event
+from schemas.codec import MAX_MESSAGE_BYTES, epoch_ms
 from schemas.learning import Example, ModelSnapshot
-from schemas.sources.registry import decoder_for
-from schemas.topics import EXAMPLES, INPUTS, MODELS
-from streams.clock.merge import Merge
+from schemas.topics import EXAMPLES, MODELS
 from streams.config import StreamConfig, days_ms
 from streams.customer.decision import Decision
 from streams.customer.machine import CustomerMachine
 from streams.learning.machine import LearnerMachine
 from streams.learning.prequential import Prequential
 from streams.learning.served import Served, untrained
-
-LOOKAHEAD = 10_000
-"""Records read ahead of an input that has none before it is taken to have no more for now."""
+from streams.playback import Message, Playback, Refuse
 
 Sink = Callable[[Decision], None]
-Refuse = Callable[[int, bytes, WireError], None]
 
 
 class Replay:
@@ -50,12 +44,10 @@ class Replay:
 
     Attributes
     ----------
-    events
-        Messages by what became of them: `read`, `dead`, and the names of `Outcome`.
+    events, first_ms, last_ms
+        As of `streams.playback.Playback`.
     said
         Decisions by topic.
-    first_ms, last_ms
-        Event times of the first event taken and of the newest one; None before there is one.
     quality
         Of what was served, over questions asked at least two horizons after `first_ms`.
 
@@ -79,67 +71,44 @@ class Replay:
         max_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         self.config = config
-        self.events: Counter[str] = Counter()
         self.said: Counter[str] = Counter()
         self.quality = Prequential()
         self.learner = LearnerMachine(config) if model is None else None
         self.machine = CustomerMachine(config, Served(model or untrained(config)))
+        self._playback = Playback(config, self.machine, self._say, refuse, max_bytes)
         self._sink = sink
-        self._refuse = refuse
-        self._max_bytes = max_bytes
-        self._decoders = [decoder_for(name, config.sources) for name in INPUTS]
-        self.first_ms: int | None = None
-        self.last_ms: int | None = None
         self._grace_ms = days_ms(2 * config.reviews.horizon_days)
 
-    def run(self, messages: Iterable[tuple[int, bytes]]) -> None:
+    @property
+    def events(self) -> Counter[str]:
+        """Messages by what became of them."""
+        return self._playback.events
+
+    @property
+    def first_ms(self) -> int | None:
+        """Event time of the first event taken; None before there is one."""
+        return self._playback.first_ms
+
+    @property
+    def last_ms(self) -> int | None:
+        """Event time of the newest event taken; None before there is one."""
+        return self._playback.last_ms
+
+    def run(self, messages: Iterable[tuple[int, Message]]) -> None:
         """Process messages, each with the number of its input, to the end."""
         for _ in self.steps(messages):
             pass
 
-    def steps(self, messages: Iterable[tuple[int, bytes]]) -> Iterator[None]:
-        """Process messages like `run`, and hand over after each event, for whoever wants to see it go on."""
-        machine = self.machine
-        self._publish(machine.model.snapshot)
-        for source, offset, event in self._merged(messages):
-            if self.last_ms is None or event.time_ms > self.last_ms:
-                self.last_ms = event.time_ms
-                if self.first_ms is None:
-                    self.first_ms = event.time_ms
-            outcome = machine.apply(event, source, offset)
-            self.events[outcome.value] += 1
-            decisions = machine.take()
-            if decisions:
-                self._say(decisions)
-            yield
+    def steps(self, messages: Iterable[tuple[int, Message]]) -> Iterator[int]:
+        """Process messages like `run`, for whoever wants to see it go on.
 
-    def _merged(self, messages: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, int, Event]]:
-        merge: Merge[tuple[int, Event]] = Merge(len(INPUTS))
-        offsets = [0] * len(INPUTS)
-        buffered = 0
-        for source, value in messages:
-            offset = offsets[source]
-            offsets[source] += 1
-            self.events["read"] += 1
-            try:
-                event = self._decoders[source](value, self._max_bytes)
-            except WireError as error:
-                self.events["dead"] += 1
-                if self._refuse is not None:
-                    self._refuse(source, value, error)
-                continue
-            merge.push(source, event.time_ms, (offset, event))
-            buffered += 1
-            if buffered >= LOOKAHEAD:
-                for waiting in merge.waiting_for():
-                    merge.caught_up(waiting)
-                for source_, (offset_, event_) in merge.ready():
-                    yield source_, offset_, event_
-                buffered = len(merge)
-        for waiting in range(len(INPUTS)):
-            merge.caught_up(waiting)
-        for source_, (offset_, event_) in merge.ready():
-            yield source_, offset_, event_
+        Yields
+        ------
+        int
+            How many events have been processed, after every `streams.playback.STEP` of them at most.
+        """
+        self._publish(self.machine.model.snapshot)
+        yield from self._playback.steps(messages)
 
     def _say(self, decisions: list[Decision]) -> None:
         served: ModelSnapshot | None = None

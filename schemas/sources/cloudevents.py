@@ -70,9 +70,41 @@ class _Segment(msgspec.Struct, gc=False, kw_only=True, rename="camel"):
     user_id: str | None = None
 
 
+class _Marks(msgspec.Struct, gc=False):
+    specversion: object = None
+    type: object = None
+    data: object = None
+
+
 _structured = msgspec.json.Decoder(_Structured).decode
+_marks = msgspec.json.Decoder(_Marks).decode
 _head = msgspec.json.Decoder(_Head).decode
 _segment = msgspec.json.Decoder(_Segment).decode
+
+
+def is_order(value: bytes) -> bool:
+    """Tell an event about an order by its type, or by the name of the Segment message that it carries.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        When it is no JSON object.
+
+    Examples
+    --------
+    >>> is_order(b'{"specversion": "1.0", "type": "com.shop.order.placed.v2"}')
+    True
+    >>> carried = b'{"type": "track", "event": "Order Updated"}'
+    >>> is_order(b'{"specversion": "1.0", "type": "segment", "data": ' + carried + b"}")
+    True
+    """
+    marks = _marks(value)
+    if marks.specversion is None:
+        return False
+    name = event_name(marks.type)[1] if isinstance(marks.type, str) else None
+    if isinstance(marks.data, dict) and marks.data.get("type") in _SEGMENT_TYPES:
+        name = marks.data.get("event")
+    return isinstance(name, str) and name in ORDER_EVENTS
 
 
 def translator(config: SourceConfig) -> Translate:

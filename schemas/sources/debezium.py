@@ -64,6 +64,13 @@ class _Wrapped(msgspec.Struct, gc=False):
     payload: msgspec.Raw = msgspec.Raw(b"")
 
 
+class _Marks(msgspec.Struct, gc=False):
+    op: object = None
+    payload: object = None
+
+
+_marks = msgspec.json.Decoder(_Marks).decode
+
 _READ: dict[str, Any] = {
     "order_id": int | str | None,
     "customer_id": int | str | None,
@@ -84,6 +91,23 @@ def _row_type(config: SourceConfig) -> type[Any]:
         if column
     ]
     return msgspec.defstruct("Row", fields, gc=False)
+
+
+def is_order(value: bytes) -> bool:
+    """Tell a change event, whether or not the row in it can be read: every row is of an order.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        When it is no JSON object.
+
+    Examples
+    --------
+    >>> is_order(b'{"op": "c"}'), is_order(b'{"payload": {"op": "c"}}'), is_order(b'{"type": "page"}')
+    (True, True, False)
+    """
+    marks = _marks(value)
+    return marks.op is not None or (isinstance(marks.payload, dict) and "op" in marks.payload)
 
 
 def translator(config: SourceConfig) -> Translate:

@@ -64,7 +64,12 @@ class _Row(msgspec.Struct, gc=False):
     event_params: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class _Marks(msgspec.Struct, gc=False):
+    event_name: object = None
+
+
 _decode = msgspec.json.Decoder(_Row).decode
+_marks = msgspec.json.Decoder(_Marks).decode
 _params = msgspec.json.Decoder(list[_Param]).decode
 
 EVENTS = {
@@ -93,6 +98,23 @@ PASSIVE = frozenset(
 
 _PAGES = frozenset({"page_view", "screen_view"})
 _ORDERS = frozenset({"purchase", "ecommerce_purchase", "refund"})
+
+
+def is_order(value: bytes) -> bool:
+    """Tell a row about an order by its name, whether or not the rest of it can be read.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        When it is no JSON object.
+
+    Examples
+    --------
+    >>> is_order(b'{"event_name": "purchase"}'), is_order(b'{"event_name": "view_item"}')
+    (True, False)
+    """
+    name = _marks(value).event_name
+    return isinstance(name, str) and name in _ORDERS
 
 
 def translator() -> Translate:

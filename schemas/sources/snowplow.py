@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.codec import WireError
+from schemas.codec import ORDER_EVENTS, WireError
 from schemas.messages import Envelope
 from schemas.sources.envelope import (
     Headers,
@@ -71,7 +71,15 @@ class _Enriched(msgspec.Struct, gc=False):
     refunds: list[_Refund] | None = msgspec.field(name=f"contexts_{_ECOMMERCE}_refund_1", default=None)
 
 
+class _Marks(msgspec.Struct, gc=False):
+    event: object = None
+    action: object = msgspec.field(
+        name=f"unstruct_event_{_ECOMMERCE}_snowplow_ecommerce_action_1", default=None
+    )
+
+
 _decode = msgspec.json.Decoder(_Enriched).decode
+_marks = msgspec.json.Decoder(_Marks).decode
 
 ACTIONS = {
     "product_view": "Product Viewed",
@@ -93,6 +101,24 @@ EVENTS = {
 """Self-describing events of before the plug-in that have a meaning."""
 
 _HEARTBEATS = frozenset({"page_ping", "transaction_item"})  # an item repeats what its transaction says
+
+
+def is_order(value: bytes) -> bool:
+    """Tell an event about an order by its name, whether or not the rest of it can be read.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        When it is no JSON object.
+
+    Examples
+    --------
+    >>> is_order(b'{"event": "transaction"}'), is_order(b'{"event": "page_view"}')
+    (True, False)
+    """
+    marks = _marks(value)
+    action = marks.action.get("type") if isinstance(marks.action, dict) else None
+    return marks.event == "transaction" or (isinstance(action, str) and ACTIONS.get(action) in ORDER_EVENTS)
 
 
 def translator() -> Translate:

@@ -143,6 +143,11 @@ class CustomerMachine:
         """Serve another model from the next record on."""
         self.judge.serve(model)
 
+    @property
+    def has_decided(self) -> bool:
+        """Whether there is anything to take."""
+        return bool(self._decisions)
+
     def take(self) -> list[Decision]:
         """Take the decisions made since the last time, in the order in which they were made."""
         decisions, self._decisions = self._decisions, []

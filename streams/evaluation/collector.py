@@ -15,7 +15,7 @@ from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
 from schemas.learning import Example
 from streams.config import DAY_MS, StreamConfig, days_ms
 from streams.customer.decision import Decision
-from streams.evaluation.alert_outcomes import AlertOutcomes, histogram
+from streams.evaluation.alert_tallies import AlertTallies, histogram
 from streams.evaluation.bootstrap import Sample
 from streams.evaluation.judging import Answers, Floats, Judged, LossOverTime, measures, reliability
 from streams.evaluation.lift import deciles
@@ -45,7 +45,7 @@ class Collector:
         self._grace_ms = days_ms(2 * config.reviews.horizon_days)
         self._answers = Answers()
         self._loss = LossOverTime()
-        self._alerts = AlertOutcomes(horizon_ms)
+        self._alerts = AlertTallies(horizon_ms)
         self._migration = Migration()
         self._judged: Judged | None = None
         self._days = 0.0

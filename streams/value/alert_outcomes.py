@@ -1,9 +1,14 @@
-"""What became of alerts: which episodes are open, and whether a customer ordered after all.
+"""What became of alerts: what right, wrong and lead time mean, and a count of them for each day.
 
-An alert says that no order will come within the horizon. So much later it was right or wrong: it counts on
-the day on which its horizon ends, as right from the beginning, and that is taken back with the first order
-in time. Nothing has to be looked up when the day comes, and it does not matter whether the alert or the
-order is heard of first.
+An alert says that no order will come within the horizon after it was raised. It is wrong when one does, and
+right when the horizon has ended without. Lead time is how long before the fact it came: by the definition of
+churn a customer is gone when they have been silent for one horizon, so that moment is the last order plus the
+horizon, and whoever waits for it learns of the loss then. An alert after it has a negative lead: it came too
+late. `RaisedAlert` says so once, for the KPIs of a day and for a replay (`streams.evaluation.alert_tallies`).
+
+For a day, an alert counts on the day on which its horizon ends, as right from the beginning, and that is
+taken back with the first order in time. Nothing has to be looked up when the day comes, and it does not
+matter whether the alert or the order is heard of first.
 """
 
 from __future__ import annotations
@@ -19,10 +24,37 @@ MICRO = 1_000_000
 """Money is counted in millionths, so that sums are exact."""
 
 
-class _Raised(NamedTuple):
+class RaisedAlert(NamedTuple):
+    """An alert that waits for its outcome.
+
+    Attributes
+    ----------
+    at_ms
+        When it was raised.
+    due_ms
+        When its horizon ends.
+    order_ms
+        The customer's last order before it, as far as known.
+
+    Examples
+    --------
+    >>> alert = RaisedAlert(at_ms=10 * DAY_MS, due_ms=40 * DAY_MS, order_ms=0)
+    >>> alert.is_wrong_by(40 * DAY_MS), alert.is_wrong_by(41 * DAY_MS), alert.lead_ms // DAY_MS
+    (True, False, 20)
+    """
+
     at_ms: int
     due_ms: int
-    lead_ms: int
+    order_ms: int | None
+
+    def is_wrong_by(self, order_ms: int) -> bool:
+        """Tell whether an order at this moment is one of which the alert said that it would not come."""
+        return self.at_ms < order_ms <= self.due_ms
+
+    @property
+    def lead_ms(self) -> int:
+        """How long before the customer was gone it came; 0 where no order is known."""
+        return 0 if self.order_ms is None else self.order_ms + (self.due_ms - self.at_ms) - self.at_ms
 
 
 class AlertLedger:
@@ -34,15 +66,12 @@ class AlertLedger:
     ----------
     days
         Where to count.
-    lapse_ms
-        So long without an order makes a customer lapse.
     """
 
-    def __init__(self, days: Days, lapse_ms: int) -> None:
+    def __init__(self, days: Days) -> None:
         self._days = days
-        self._lapse_ms = lapse_ms
         self._open: dict[str, tuple[str, bool]] = {}  # episode, escalated
-        self._raised: dict[str, list[_Raised]] = {}
+        self._raised: dict[str, list[RaisedAlert]] = {}
         self._due: dict[int, list[str]] = {}
 
     def hear(self, alert: ChurnAlert, day: int, order_ms: int | None) -> None:
@@ -74,13 +103,13 @@ class AlertLedger:
     def _await(self, alert: ChurnAlert, order_ms: int | None) -> None:
         at_ms = epoch_ms(alert.event_time)
         due_ms = at_ms + days_ms(alert.horizon_days)
-        # Without a known order the alert is taken to have come in time to the day.
-        lead_ms = 0 if order_ms is None else order_ms + self._lapse_ms - at_ms
-        raised = _Raised(at_ms, due_ms, lead_ms)
+        # An order that is known of already may be one after the alert: what was before it is not known then.
+        before_ms = order_ms if order_ms is not None and order_ms <= at_ms else None
+        raised = RaisedAlert(at_ms, due_ms, before_ms)
         if due_ms // DAY_MS < self._days.open_day:
             return  # told long ago
         self._count(raised, 1, alerts=1)
-        if order_ms is not None and at_ms < order_ms <= due_ms:
+        if order_ms is not None and raised.is_wrong_by(order_ms):
             self._count(raised, -1)
         else:
             self._raised.setdefault(alert.customer_id, []).append(raised)
@@ -93,7 +122,7 @@ class AlertLedger:
             return
         waiting = []
         for one in raised:
-            if one.at_ms < order_ms <= one.due_ms:
+            if one.is_wrong_by(order_ms):
                 if one.due_ms // DAY_MS >= self._days.open_day:  # else it has been told already
                     self._count(one, -1)
             else:
@@ -113,7 +142,7 @@ class AlertLedger:
                 self._count(one, -1, alerts=-1)
         self._end(customer_id, day)
 
-    def _keep(self, customer_id: str, raised: list[_Raised]) -> None:
+    def _keep(self, customer_id: str, raised: list[RaisedAlert]) -> None:
         if raised:
             self._raised[customer_id] = raised
         else:
@@ -123,7 +152,7 @@ class AlertLedger:
         if self._open.pop(customer_id, None) is not None:
             self._days.hold(day, None, ("alerts", "open"), -1)
 
-    def _count(self, raised: _Raised, churned: int, alerts: int = 0) -> None:
+    def _count(self, raised: RaisedAlert, churned: int, alerts: int = 0) -> None:
         day = raised.due_ms // DAY_MS
         self._days.flow(day, ("outcomes", "alerts"), alerts)
         self._days.flow(day, ("outcomes", "churned"), churned)

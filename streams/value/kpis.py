@@ -23,8 +23,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log
 
-import msgspec
-
 from schemas.codec import epoch_ms
 from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
 from schemas.kpis import RetentionKpis
@@ -33,9 +31,10 @@ from schemas.topics import CUSTOMER_SCORES
 from streams.config import DAY_MS, HOUR_MS, StreamConfig, days_ms
 from streams.customer.decision import Decision
 from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT
+from streams.customer.rfm import RFM_NAMES
 from streams.value.alert_outcomes import MICRO, AlertLedger
 from streams.value.day_kpis import ACTIVE_STAGES, LOSS_DAYS, DayKpis, day_number
-from streams.value.days import Days
+from streams.value.days import Days, Key
 from streams.value.lapse import prob_silent
 
 GRACE_MS = 6 * HOUR_MS
@@ -49,18 +48,64 @@ _SURE = 1e-9
 """How near to 0 and 1 a risk is taken to come."""
 
 
-class _Known(msgspec.Struct, array_like=True, gc=False):
+class _Known:
     """What the newest score of a customer says; money in millionths."""
 
-    at_ms: int
-    order_ms: int
-    rfm: str
-    lifecycle: str
-    historic: int
-    predicted: int
-    at_risk: int
-    lapse_ms: int  # when silence will make the customer lapse; 0 where it has
-    chance: float  # to lapse then
+    __slots__ = (
+        "at_ms", "at_risk", "chance", "historic", "lapse_ms", "lifecycle", "order_ms", "predicted", "rfm",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        at_ms: int,
+        order_ms: int,
+        rfm: str,
+        lifecycle: str,
+        historic: int,
+        predicted: int,
+        at_risk: int,
+        lapse_ms: int,
+        chance: float,
+    ) -> None:
+        self.at_ms = at_ms
+        self.order_ms = order_ms
+        self.rfm = rfm
+        self.lifecycle = lifecycle
+        self.historic = historic
+        self.predicted = predicted
+        self.at_risk = at_risk
+        self.lapse_ms = lapse_ms  # when silence will make the customer lapse; 0 where it has
+        self.chance = chance  # to lapse then
+
+
+_Levels = tuple[Key, Key, Key, Key]
+
+
+def _levels(dimension: str, name: str) -> _Levels:
+    return (
+        (dimension, name, "customers"),
+        (dimension, name, "historic"),
+        (dimension, name, "predicted"),
+        (dimension, name, "at_risk"),
+    )
+
+
+# Named once: each score changes eight levels.
+_RFM_LEVELS = {name: _levels("rfm", name) for name in RFM_NAMES}
+_STAGE_LEVELS = {name: _levels("lifecycle", name) for name in LIFECYCLE_NAMES}
+
+
+def _rfm_levels(name: str) -> _Levels:
+    levels = _RFM_LEVELS.get(name)  # a topic may hold a name that this program does not know
+    return _levels("rfm", name) if levels is None else levels
+
+
+def _stage_levels(name: str) -> _Levels:
+    levels = _STAGE_LEVELS.get(name)
+    return _levels("lifecycle", name) if levels is None else levels
+
+
+_LOSSES = tuple((span, ("loss", span), ("loss_variance", span)) for span in LOSS_DAYS)
 
 
 class Going:
@@ -95,7 +140,7 @@ def event_time_ms(decision: Decision) -> int | None:
     True
     """
     payload = decision.payload
-    if isinstance(payload, CustomerScore | ChurnAlert | SegmentChange):
+    if isinstance(payload, (CustomerScore, ChurnAlert, SegmentChange)):
         return epoch_ms(payload.event_time)
     return epoch_ms(payload.matured_at) if isinstance(payload, Example) else None
 
@@ -124,7 +169,7 @@ class KpiMachine:
         first = day_number(told[-1].day) + 1 if told else _NEVER
         self._days = Days(first, resumed=bool(told))
         self._telling = DayKpis(config.segments.active_days, told)
-        self._alerts = AlertLedger(self._days, self._lapse_ms)
+        self._alerts = AlertLedger(self._days)
         self._known: dict[str, _Known] = {}
         self._going = Going()
         self._newest_ms = 0
@@ -138,7 +183,7 @@ class KpiMachine:
         """Take the next decision of a single sequence, and tell the days that are over with it."""
         at_ms = event_time_ms(decision)
         told = [] if at_ms is None else self.tell(self._going.observe(at_ms))
-        self.take(decision)
+        self._take(decision, at_ms)
         return told
 
     def tell(self, until_ms: int) -> list[RetentionKpis]:
@@ -151,7 +196,10 @@ class KpiMachine:
 
     def take(self, decision: Decision) -> None:
         """Take one decision of any topic."""
-        payload, at_ms = decision.payload, event_time_ms(decision)
+        self._take(decision, event_time_ms(decision))
+
+    def _take(self, decision: Decision, at_ms: int | None) -> None:
+        payload = decision.payload
         if at_ms is None:
             if payload is None and decision.topic == CUSTOMER_SCORES:
                 self._remove(decision.customer_id, self._newest_ms // DAY_MS)
@@ -162,7 +210,7 @@ class KpiMachine:
         if day < self._days.open_day:
             self._days.flow(day, "late", 1)
         if isinstance(payload, CustomerScore):
-            self._score(payload)
+            self._score(payload, at_ms)
         elif isinstance(payload, ChurnAlert):
             known = self._known.get(payload.customer_id)
             self._alerts.hear(payload, day, None if known is None else known.order_ms)
@@ -171,14 +219,12 @@ class KpiMachine:
         elif isinstance(payload, SegmentChange) and payload.current == _PROSPECT:
             self._remove(payload.customer_id, day)  # every order was called off
 
-    def _score(self, score: CustomerScore) -> None:
+    def _score(self, score: CustomerScore, event_ms: int) -> None:
         customer_id = score.customer_id
         before = self._known.get(customer_id)
-        at_ms = epoch_ms(score.event_time)
-        if before is not None:
-            at_ms = max(at_ms, before.at_ms)
+        at_ms = event_ms if before is None else max(event_ms, before.at_ms)
         day = at_ms // DAY_MS
-        now = self._read(score, at_ms)
+        now = self._read(score, event_ms, at_ms)
         if before is None:
             self._hold(now, day, 1)
         else:
@@ -188,8 +234,8 @@ class KpiMachine:
         self._move(before, now, day)
         self._known[customer_id] = now
 
-    def _read(self, score: CustomerScore, at_ms: int) -> _Known:
-        order_ms = epoch_ms(score.event_time) - days_ms(score.time_since_last_order_days)
+    def _read(self, score: CustomerScore, event_ms: int, at_ms: int) -> _Known:
+        order_ms = event_ms - days_ms(score.time_since_last_order_days)
         lapse_ms, chance = 0, 0.0
         if score.lifecycle in ACTIVE_STAGES and order_ms + self._lapse_ms > at_ms:
             lapse_ms = order_ms + self._lapse_ms
@@ -213,16 +259,9 @@ class KpiMachine:
 
     def _hold(self, known: _Known, day: int, sign: int) -> None:
         """Add what a score holds to the levels from a day on, or take it off again."""
-        for dimension, name in (("rfm", known.rfm), ("lifecycle", known.lifecycle)):
-            self._hold_in(
-                dimension,
-                name,
-                day,
-                sign,
-                sign * known.historic,
-                sign * known.predicted,
-                sign * known.at_risk,
-            )
+        historic, predicted, at_risk = sign * known.historic, sign * known.predicted, sign * known.at_risk
+        self._hold_in(_rfm_levels(known.rfm), day, sign, historic, predicted, at_risk)
+        self._hold_in(_stage_levels(known.lifecycle), day, sign, historic, predicted, at_risk)
         self._hold_loss(known, day, sign)
 
     def _replace(self, before: _Known, now: _Known, day: int) -> None:
@@ -233,19 +272,19 @@ class KpiMachine:
             return
         historic, predicted = now.historic - before.historic, now.predicted - before.predicted
         at_risk = now.at_risk - before.at_risk
-        self._hold_in("rfm", now.rfm, day, 0, historic, predicted, at_risk)
-        self._hold_in("lifecycle", now.lifecycle, day, 0, historic, predicted, at_risk)
+        self._hold_in(_rfm_levels(now.rfm), day, 0, historic, predicted, at_risk)
+        self._hold_in(_stage_levels(now.lifecycle), day, 0, historic, predicted, at_risk)
         self._hold_loss(before, day, -1)
         self._hold_loss(now, day, 1)
 
     def _hold_in(
-        self, dimension: str, name: str, day: int, customers: int, historic: int, predicted: int, at_risk: int
+        self, levels: _Levels, day: int, customers: int, historic: int, predicted: int, at_risk: int
     ) -> None:
-        hold = self._days.hold
-        hold(day, None, (dimension, name, "customers"), customers)
-        hold(day, None, (dimension, name, "historic"), historic)
-        hold(day, None, (dimension, name, "predicted"), predicted)
-        hold(day, None, (dimension, name, "at_risk"), at_risk)
+        days = self._days
+        days.hold(day, None, levels[0], customers)
+        days.hold(day, None, levels[1], historic)
+        days.hold(day, None, levels[2], predicted)
+        days.hold(day, None, levels[3], at_risk)
 
     def _hold_loss(self, known: _Known, day: int, sign: int) -> None:
         if not known.lapse_ms:
@@ -253,28 +292,36 @@ class KpiMachine:
         loss = sign * round(known.chance * known.predicted)
         variance = sign * round(known.chance * (1.0 - known.chance) * known.predicted**2)
         end = -(-known.lapse_ms // DAY_MS) - 1  # the day at whose end the customer has lapsed, if at all
-        for span in LOSS_DAYS:
+        days = self._days
+        for span, loss_level, variance_level in _LOSSES:
             first = max(day, end - span)
-            self._days.hold(first, end, ("loss", span), loss)
-            self._days.hold(first, end, ("loss_variance", span), variance)
+            days.hold(first, end, loss_level, loss)
+            days.hold(first, end, variance_level, variance)
 
     def _move(self, before: _Known | None, now: _Known | None, day: int) -> None:
         """Count who comes and goes."""
-        flow = self._days.flow
-        for dimension in ("rfm", "lifecycle"):
-            name, name_before = getattr(now, dimension, None), getattr(before, dimension, None)
-            if name != name_before:
-                if name_before is not None:
-                    flow(day, (dimension, name_before, "left"), 1)
-                if name is not None:
-                    flow(day, (dimension, name, "entered"), 1)
-        if before is not None and now is not None:
+        if before is None or now is None:
+            self._enter("rfm", None if before is None else before.rfm, None if now is None else now.rfm, day)
+            stage_before = None if before is None else before.lifecycle
+            self._enter("lifecycle", stage_before, None if now is None else now.lifecycle, day)
+            return
+        if now.rfm != before.rfm:
+            self._enter("rfm", before.rfm, now.rfm, day)
+        if now.lifecycle != before.lifecycle:
+            self._enter("lifecycle", before.lifecycle, now.lifecycle, day)
             was, is_ = before.lifecycle in ACTIVE_STAGES, now.lifecycle in ACTIVE_STAGES
             if was and not is_:
-                flow(day, "churned", 1)
-                flow(day, "lost", before.predicted)
+                self._days.flow(day, "churned", 1)
+                self._days.flow(day, "lost", before.predicted)
             elif is_ and not was:
-                flow(day, "won_back", 1)
+                self._days.flow(day, "won_back", 1)
+
+    def _enter(self, dimension: str, before: str | None, now: str | None, day: int) -> None:
+        """Count who leaves one segment and enters another."""
+        if before is not None:
+            self._days.flow(day, (dimension, before, "left"), 1)
+        if now is not None:
+            self._days.flow(day, (dimension, now, "entered"), 1)
 
     def _answer(self, example: Example, day: int) -> None:
         flow = self._days.flow

@@ -9,14 +9,18 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import orjson
 import pytest
 from click.testing import CliRunner, Result
+from kafka import KafkaProducer
 
 from agents.cli import main
 from agents.client import send, watch
 from agents.cluster import create_missing
+from agents.from_topic import fetch
 from agents.lines import Lines
+from agents.records import Recorded, Records
 from agents.replay import REPORT, RESULTS, replay_files
 from agents.settings import Settings, load, settings_toml
 from samples.shop import ShopConfig, messages
@@ -92,10 +96,6 @@ def test_a_replay_of_the_topics_is_that_of_the_file_byte_for_byte(on_topics: Set
 
 @pytest.mark.broker
 def test_bounds_cut_each_partition_by_record_time(on_topics: Settings, shop: list[bytes]) -> None:
-    from io import BytesIO
-
-    from agents.from_topic import fetch
-
     every = list(
         watch(on_topics, ["clickstream", "orders"], from_beginning=True, count=len(shop), timeout=20)
     )
@@ -106,13 +106,52 @@ def test_bounds_cut_each_partition_by_record_time(on_topics: Settings, shop: lis
         begun = [i for i, record in enumerate(own) if record.time_ms >= since]
         ended = [i for i, record in enumerate(own) if record.time_ms >= until]
         expected += own[begun[0] if begun else len(own) : ended[0] if ended else len(own)]
-    file = BytesIO()
-    count = fetch(on_topics, ["clickstream", "orders"], since, until, file)
-    found = file.getvalue().splitlines()
-    assert count == len(found)
-    assert sorted(found) == sorted(record.value or b"" for record in expected)
-    times = [orjson.loads(line)["timestamp"] for line in found]
+    found = fetched(on_topics, ["clickstream", "orders"], since, until)
+    assert sorted(record.value or b"" for record in found) == sorted(r.value or b"" for r in expected)
+    times = [orjson.loads(record.value or b"")["timestamp"] for record in found]
     assert times == sorted(times)
+
+
+@pytest.mark.broker
+def test_a_replay_of_topics_knows_their_headers_tombstones_and_which_is_which(
+    broker_settings: Settings,
+) -> None:
+    """CloudEvents in binary mode beside rows of a database: nothing in the values says what they are."""
+    change: dict[str, object] = {"sources.clickstream": "cloudevents", "sources.orders": "debezium"}
+    settings = msgspec.structs.replace(broker_settings, sources=load(Path(os.devnull), {}, change).sources)
+    Path("holdfast.toml").write_text(settings_toml(settings), encoding="utf-8")
+    create_missing(settings)
+    named = {"specversion": b"1.0", "source": b"/shop", "subject": b"17"}
+    row = {"id": 1, "customer_id": 17, "total": "42.50", "created_at": "2025-11-28T10:16:00Z"}
+    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=False)
+    for number in range(3):
+        own = {"id": b"%d" % number, "type": b"product.added", "time": b"2025-11-28T10:1%d:00Z" % number}
+        headers = [(f"ce_{name}", value) for name, value in {**named, **own}.items()]
+        producer.send(settings.topic("clickstream"), b'{"op":\n"not a row"}', b"17", headers)
+    for value in (b'{"op": "c",\r\n"after": %b}' % orjson.dumps(row), None):
+        producer.send(settings.topic("orders"), value, b"1")
+    producer.flush()
+    producer.close()
+    assert [record.value is None for record in fetched(settings, ["orders"])] == [False, True]
+    assert [len(record.headers) for record in fetched(settings, ["clickstream"])] == [6, 6, 6]
+    done = run("replay", "--out", "out", "--from-topic", "inputs")
+    assert done.exit_code == 0, done.output
+    report = orjson.loads(Path("out", REPORT).read_bytes())
+    assert report["events"] == {
+        "read": 5, "applied": 4, "anonymous": 1, "dead": 0, "duplicate": 0, "late": 0,
+    }  # fmt: skip
+    assert report["first_event"] == "2025-11-28T10:10:00.000Z"
+    assert report["segments"]["new"] == report["customers"] == 1
+
+
+def fetched(
+    settings: Settings, names: list[str], since_ms: int | None = None, until_ms: int | None = None
+) -> list[Recorded]:
+    with Path("records").open("wb") as file:
+        count = fetch(settings, names, since_ms, until_ms, file)
+    found = list(Records(Path("records")))
+    assert count == len(found)
+    return found
 
 
 @pytest.mark.broker

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from itertools import pairwise
 from math import log
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,21 @@ from agents import commands_replay
 from agents.cli import main
 from agents.commands_replay import _progress_of
 from agents.lines import Lines
-from agents.replay import DEAD_LETTERS, REPORT, RESULTS, input_of, replay_files
+from agents.replay import DEAD_LETTERS, REPORT, RESULTS, replay_files
 from agents.report import DECISIONS
 from agents.settings import Settings, load
 from samples.shop import ShopConfig, messages
 from samples.write import lines
+from schemas.btyd import BtydParams
 from schemas.codec import ORDER_EVENTS, encode
 from schemas.learning import ModelSnapshot
+from schemas.sources.config import SourceConfig
+from schemas.sources.registry import input_of
 from schemas.topics import INPUTS
 from streams.config import StreamConfig
 from streams.customer.decision import Decision
-from streams.learning.served import Served, untrained
+from streams.customer.features import FEATURE_NAMES
+from streams.learning.served import Served, btyd_log_odds, risk_of, untrained
 from streams.replay import Replay
 
 HORIZON_DAYS = 14
@@ -50,6 +55,7 @@ BAD_ORDER = (
     b'"timestamp":"2023-02-01T00:00:00Z","properties":{"order_id":"o","revenue":-1}}'
 )
 ROOT = Path(__file__).parents[2]
+INPUT_OF = input_of(SourceConfig())
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +143,7 @@ def test_each_line_is_the_message_that_goes_on_the_topic(
 ) -> None:
     said: list[Decision] = []
     replay = Replay(settings.streams, sink=said.append)
-    replay.run((input_of(line), line) for line in [*shop[:100], BAD_ORDER, b"oops", *shop[100:]])
+    replay.run((INPUT_OF(line), line) for line in [*shop[:100], BAD_ORDER, b"oops", *shop[100:]])
     for topic, name in DECISIONS.items():
         expected = [
             encode(decision.payload)
@@ -196,10 +202,40 @@ def test_the_report_has_the_settings_the_model_and_the_time_but_no_place(
     assert report["model"]["model_version"] == last["model_version"]
     assert list(report["model"]["coefficients"].values()) == last["coefficient"]
     assert report["model"]["frozen"] is False
+    assert report["model"]["btyd"] == {
+        "centre": last["btyd_centre"],
+        "coefficient": last["btyd_coefficient"],
+        "parameters": last["btyd"],
+    }
+    assert report["model"]["spend"] == last["spend"]
     assert "2023-01-01" <= report["first_event"][:10] < report["last_event"][:10] <= "2023-05-31"
     text = (out / REPORT).read_bytes()
     assert text == orjson.dumps(report, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
     assert str(out).encode() not in text
+
+
+def test_a_risk_follows_from_the_model_in_the_report_alone(
+    shop: list[bytes], settings: Settings, tmp_path: Path
+) -> None:
+    served = msgspec.structs.replace(
+        untrained(settings.streams),
+        coefficient=[0.1] * len(FEATURE_NAMES),
+        btyd=BtydParams(model="bgnbd", r=0.7, alpha=25.0, a=0.6, b=3.9),
+        btyd_centre=0.2,
+        btyd_coefficient=0.7,
+    )
+    (tmp_path / "shop.jsonl").write_bytes(b"".join(shop))
+    model = replay_files(settings, [Lines(str(tmp_path / "shop.jsonl"))], tmp_path / "out", served)["model"]
+    scores = [row for row in rows(tmp_path / "out", "scores.jsonl") if "features" in row]
+    assert len(scores) > 100
+    parameters = msgspec.convert(model["btyd"]["parameters"], BtydParams)
+    for score in scores:
+        log_odds = model["intercept"]
+        for name, value in zip(FEATURE_NAMES, score["features"], strict=True):
+            log_odds += model["coefficients"][name] * (value - model["centres"][name])
+        known = btyd_log_odds(parameters, score["features"], settings.streams.reviews.horizon_days)
+        log_odds += model["btyd"]["coefficient"] * (known - model["btyd"]["centre"])
+        assert risk_of(log_odds) == score["risk"]
 
 
 def test_a_bad_line_is_a_dead_letter_with_its_place_and_without_the_customer(
@@ -303,12 +339,12 @@ def test_the_summary_says_the_figures_of_the_report(shop: list[bytes]) -> None:
 @pytest.mark.parametrize("event", [*sorted(ORDER_EVENTS), "Product Viewed", "order completed", None])
 def test_order_events_are_orders_and_everything_else_is_clicks(event: str | None) -> None:
     expected = "orders" if event in ORDER_EVENTS else "clickstream"
-    assert INPUTS[input_of(orjson.dumps({"event": event, "userId": "u"}))] == expected
+    assert INPUTS[INPUT_OF(orjson.dumps({"event": event, "userId": "u"}))] == expected
 
 
 @pytest.mark.parametrize("line", [b"", b"oops", b"[]", b"\xff\xfe", b"null", b"[" * 100_000])
 def test_what_cannot_be_read_is_on_the_clickstream(line: bytes) -> None:
-    assert INPUTS[input_of(line)] == "clickstream"
+    assert INPUTS[INPUT_OF(line)] == "clickstream"
 
 
 def test_progress_is_told_as_bytes_events_and_event_time(
@@ -318,7 +354,9 @@ def test_progress_is_told_as_bytes_events_and_event_time(
     files = [Lines("shop.jsonl.gz")]
     told: list[tuple[int, int, int]] = []
     replay_files(settings, files, tmp_path / "out", progress=lambda *now: told.append(now))
-    assert [events for _, events, _ in told] == list(range(100, len(shop), 100))
+    done = [0, *(events for _, events, _ in told)]
+    assert done[-1] == len(shop)
+    assert all(0 < after - before <= 100 for before, after in pairwise(done))
     assert told == sorted(told)
     assert told[len(told) // 2][0] == pytest.approx((files[0].size or 0) / 2, rel=0.1)
     assert [reached for _, _, reached in told] == sorted(reached for _, _, reached in told)

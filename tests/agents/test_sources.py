@@ -13,11 +13,13 @@ from kafka import KafkaProducer
 from agents.client import partition_of
 from agents.cluster import create_missing
 from agents.lines import Lines
-from agents.replay import RESULTS, input_of, replay_files
+from agents.replay import RESULTS, replay_files
 from agents.settings import SettingsError, load
 from samples.shop import ShopConfig, messages
 from samples.write import lines
 from schemas.decisions import CustomerScore
+from schemas.sources.config import SourceConfig
+from schemas.sources.registry import input_of
 from schemas.topics import CLICKSTREAM, CUSTOMER_SCORES, INPUTS, ORDERS
 from tests.live.harness import Worker, own_settings, payloads, read_topic
 from tests.schemas import retold
@@ -27,6 +29,7 @@ SHOP = ShopConfig(
 )
 GA4_SHOP = ShopConfig(customers=12, days=120, seed=3, cancelled_share=0.0, duplicate_rate=0.02)
 COLUMNS = {"sources.debezium_discount": "discount", "sources.debezium_refund": "refund"}
+INPUT_OF = input_of(SourceConfig())
 HORIZON: dict[str, object] = {"reviews.horizon_days": 14.0}
 
 
@@ -60,7 +63,7 @@ def test_a_replay_decides_the_same_whoever_collected(
     ours = list(lines(messages(shop)))
     theirs = [
         value if tell is None else retold.told(value, tell)
-        for value, tell in ((v, tell_order if INPUTS[input_of(v)] == ORDERS else tell_click) for v in ours)
+        for value, tell in ((v, tell_order if INPUTS[INPUT_OF(v)] == ORDERS else tell_click) for v in ours)
     ]
     assert theirs != ours
     expected = replayed(ours, tmp_path / "ours")
@@ -74,17 +77,28 @@ def test_a_replay_decides_the_same_whoever_collected(
     assert found == expected
 
 
-def test_orders_among_the_clicks_of_one_stream_are_found(tmp_path: Path) -> None:
-    """GA4 has no topic of orders: everything comes on the clickstream, without what GA4 cannot say."""
+@pytest.mark.parametrize("orders", ["segment", "ga4"])
+def test_orders_among_the_clicks_of_one_stream_are_found(tmp_path: Path, orders: str) -> None:
+    """GA4 has one stream for everything, which may be told apart into two topics; it cannot say all."""
     ours = [v for v in lines(messages(GA4_SHOP)) if b'"Order Updated"' not in v]
     theirs = [retold.told(value, retold.exported) for value in ours]
     for name in ("ours", "theirs"):
         (tmp_path / name).mkdir()
-    report = orjson.loads(replayed(theirs, tmp_path / "theirs" / "x", clickstream="ga4")["report.json"])
+    found = replayed(theirs, tmp_path / "theirs" / "x", clickstream="ga4", orders=orders)
+    report = orjson.loads(found["report.json"])
     expected = orjson.loads(replayed(ours, tmp_path / "ours" / "x")["report.json"])
     assert report["events"] == expected["events"]
     assert report["events"]["dead"] == 0
     assert expected["events"]["applied"] > 300
+    of_topics = {
+        kept["topic"] for line in found["segment_changes.jsonl"].splitlines() for kept in _evidence(line)
+    }
+    assert of_topics == ({CLICKSTREAM, ORDERS} if orders == "ga4" else {CLICKSTREAM})
+
+
+def _evidence(line: bytes) -> list[dict[str, Any]]:
+    evidence: list[dict[str, Any]] = orjson.loads(line)["evidence"]
+    return evidence
 
 
 def test_what_contradicts_itself_is_told() -> None:

@@ -394,9 +394,34 @@ def test_what_is_no_time_is_refused(value: Any) -> None:
 def test_lines_of_a_file_find_their_input_in_any_format() -> None:
     config = SourceConfig(clickstream="snowplow", orders="debezium")
     wrapped = example("debezium/valid/order--with_its_schema.json")
-    assert INPUTS[input_of(wrapped, config)] == ORDERS
-    assert INPUTS[input_of(example("debezium/valid/order--created.json"), config)] == ORDERS
-    assert INPUTS[input_of(example("snowplow/valid/order--transaction.json"), config)] == CLICKSTREAM
+    assert INPUTS[input_of(config)(wrapped)] == ORDERS
+    assert INPUTS[input_of(config)(example("debezium/valid/order--created.json"))] == ORDERS
+    assert INPUTS[input_of(config)(example("snowplow/valid/order--transaction.json"))] == CLICKSTREAM
     both = SourceConfig(clickstream="cloudevents", orders="cloudevents")
-    assert INPUTS[input_of(example("cloudevents/valid/order--completed.json"), both)] == ORDERS
-    assert INPUTS[input_of(example("cloudevents/valid/click--product_viewed.json"), both)] == CLICKSTREAM
+    assert INPUTS[input_of(both)(example("cloudevents/valid/order--completed.json"))] == ORDERS
+    assert INPUTS[input_of(both)(example("cloudevents/valid/click--product_viewed.json"))] == CLICKSTREAM
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_where_files_hold_both_inputs_each_message_finds_its_own(name: OrderFormat) -> None:
+    """An order belongs to the orders whether or not the rest of it can be read."""
+    config = SourceConfig(clickstream="segment" if name == "debezium" else name, orders=name)
+    of_line = input_of(config)
+    events = {path: read(path) for path in sorted((EXAMPLES / name / "valid").glob("*.json"))}
+    for path, event in events.items():
+        is_order = name == "debezium" or isinstance(event, Order | Refund | Cancellation)
+        assert INPUTS[of_line(path.read_bytes())] == (ORDERS if is_order else CLICKSTREAM), path.name
+    broken = {"snowplow": b'{"event": "transaction"}', "ga4": b'{"event_name": "refund", "user_id": 1}'}
+    assert INPUTS[of_line(broken.get(name, b'{"op": 1, "specversion": 1, "type": "order.placed"}'))] == ORDERS
+    assert {INPUTS[of_line(line)] for line in (b"", b"oops", b"[]", b'{"type": "page"}')} == {CLICKSTREAM}
+
+
+def test_an_order_in_the_words_of_the_clickstream_stays_where_its_reader_is() -> None:
+    line = b'{"type": "track", "event": "Order Completed"}'
+    assert INPUTS[input_of(SourceConfig(orders="debezium"))(line)] == CLICKSTREAM
+    assert INPUTS[input_of(SourceConfig())(line)] == ORDERS
+
+
+def test_a_name_written_with_escapes_is_the_name() -> None:
+    line = rb'{"type": "track", "event": "\u004frder Completed"}'
+    assert INPUTS[input_of(SourceConfig())(line)] == ORDERS

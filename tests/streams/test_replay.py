@@ -16,7 +16,8 @@ from streams.config import DAY_MS, LearnerConfig, ReviewConfig, StreamConfig, Ti
 from streams.customer.decision import Decision
 from streams.customer.features import FEATURE_NAMES
 from streams.learning.served import untrained
-from streams.replay import LOOKAHEAD, Replay
+from streams.playback import LOOKAHEAD
+from streams.replay import Replay
 from tests.streams.build import rich_model, said_on, simulated, spoken, without_evidence
 
 CONFIG = StreamConfig(
@@ -218,7 +219,7 @@ def test_topics_may_come_one_after_the_other_and_are_merged_by_time() -> None:
 def test_an_input_that_says_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clicks without an order in sight are processed along the way, not kept to the end."""
     clicks = [message for message in simulated(30, 60) if message[0] == 0]
-    monkeypatch.setattr("streams.replay.LOOKAHEAD", 100)
+    monkeypatch.setattr("streams.playback.LOOKAHEAD", 100)
     replay = Replay(CONFIG, lambda _: None)
     behind = [replay.events["read"] - replay.events["applied"] for _ in replay.steps(clicks)]
     assert replay.events["applied"] == len(clicks)
@@ -227,7 +228,7 @@ def test_an_input_that_says_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyPa
 
 def test_reading_ahead_by_less_says_the_same_when_both_topics_speak(monkeypatch: pytest.MonkeyPatch) -> None:
     said = spoken(replayed(simulated(30, 60))[1])
-    monkeypatch.setattr("streams.replay.LOOKAHEAD", 1)
+    monkeypatch.setattr("streams.playback.LOOKAHEAD", 1)
     assert spoken(replayed(simulated(30, 60))[1]) == said
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.codec import utc
 from schemas.decisions import SegmentChange
 from streams.config import DAY_MS
-from streams.evaluation.alert_outcomes import AlertOutcomes, histogram
+from streams.evaluation.alert_tallies import AlertTallies, histogram
 from streams.evaluation.bootstrap import Sample, compare
 from streams.evaluation.judging import Answers, Judged, LossOverTime, measures, reliability
 from streams.evaluation.lift import deciles
@@ -155,7 +155,7 @@ def outcomes_by_hand(
 def test_alerts_are_right_wrong_or_open_as_the_orders_say(
     orders: list[int], raised: list[int], horizon: int
 ) -> None:
-    outcomes = AlertOutcomes(horizon * DAY_MS)
+    outcomes = AlertTallies(horizon * DAY_MS)
     orders = [0, *sorted(orders)]
     events = sorted([(day, 0) for day in orders] + [(day, 1) for day in raised])
     for day, alert in events:

@@ -314,10 +314,10 @@ def test_messages_said_again_change_nothing_of_scores_and_alerts() -> None:
     assert sum(day.outcomes.churned for day in once) == 0
 
 
-def test_the_lead_of_a_right_alert_runs_to_the_moment_of_lapsing() -> None:
+def test_the_lead_of_a_right_alert_runs_to_the_end_of_one_horizon_of_silence() -> None:
     said = [score("c1", at(0), at(0)), alert("c1", at(8), "raised", "e"), score("c1", at(8), at(0))]
     (day,) = (day for day in days_of(said, 20.0) if day.outcomes.alerts)
-    assert (day.outcomes.precision, day.outcomes.lead_days) == (1.0, ACTIVE_DAYS - 8)
+    assert (day.outcomes.precision, day.outcomes.lead_days) == (1.0, HORIZON - 8)
 
 
 def test_whoever_is_erased_is_no_longer_counted_and_nothing_is_kept() -> None:

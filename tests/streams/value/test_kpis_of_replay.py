@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cache
 from itertools import groupby, pairwise
 
@@ -14,9 +15,10 @@ from schemas.codec import encode, epoch_ms
 from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
 from schemas.kpis import RetentionKpis
 from schemas.learning import Example
-from streams.config import DAY_MS, StreamConfig
+from streams.config import DAY_MS, StreamConfig, days_ms
 from streams.customer.decision import Decision
 from streams.customer.state import digest
+from streams.evaluation.alert_tallies import AlertTallies
 from streams.replay import Replay
 from streams.value.day_kpis import day_number
 from streams.value.kpis import KpiMachine
@@ -122,3 +124,40 @@ def test_what_is_lost_lies_where_it_was_said_to_nearly_as_often_as_was_said() ->
     assert n >= 10
     assert inside / n >= 0.5
     assert ratio / n == pytest.approx(1.0, abs=0.25)
+
+
+def test_the_days_count_alerts_and_lead_times_as_the_figures_of_a_replay_do() -> None:
+    """Right, wrong and lead time have one meaning: the days of a replay add up to its figures."""
+    said, days = decisions(), told(decisions())
+    tallies = AlertTallies(days_ms(StreamConfig().reviews.horizon_days))
+    for decision in said:
+        payload = decision.payload
+        if isinstance(payload, ChurnAlert):
+            tallies.take(payload)
+        elif isinstance(payload, CustomerScore) and payload.cause == "order":
+            tallies.ordered(payload.customer_id, epoch_ms(payload.event_time))
+    tallies.settle((day_number(days[-1].day) + 1) * DAY_MS - 1)
+    figures = tallies.figures(1.0)
+    right = sum(day.outcomes.churned for day in days)
+    assert (right, sum(day.outcomes.alerts for day in days)) == (
+        figures["right"],
+        figures["right"] + sum(1 for alert in _raised(said) if _is_wrong(alert, said, days)),
+    )
+    leads = sum((day.outcomes.lead_days or 0.0) * day.outcomes.churned for day in days)
+    assert right > 20
+    assert leads / right == pytest.approx(figures["lead_days"]["mean"], abs=1e-3)
+
+
+def _raised(said: list[Decision]) -> list[ChurnAlert]:
+    return [d.payload for d in said if isinstance(d.payload, ChurnAlert) and d.payload.state == "raised"]
+
+
+def _is_wrong(alert: ChurnAlert, said: list[Decision], days: list[RetentionKpis]) -> bool:
+    """Whether an alert whose horizon has ended was followed by an order in it."""
+    due = alert.event_time + timedelta(days=alert.horizon_days)
+    return due.date() <= days[-1].day and any(
+        isinstance(score := d.payload, CustomerScore)
+        and (score.customer_id, score.cause) == (alert.customer_id, "order")
+        and alert.event_time < score.event_time <= due
+        for d in said
+    )

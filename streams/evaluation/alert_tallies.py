@@ -1,10 +1,8 @@
-"""Whether alerts came true.
+"""Whether the alerts of a replay came true: for all of them together, and by customer.
 
-An alert is right when its customer does not order within the horizon after it was raised, wrong when they do,
-and open while neither is known; what was resolved because the risk fell is judged like the rest. Lead time
-is how long before the fact it came: a customer is gone, by the definition of churn, when they have been
-silent for one horizon, so that moment is the last order plus the horizon, and whoever waits for it learns
-of the loss then. An alert after it has a negative lead: it came too late.
+Right, wrong and lead time are those of `streams.value.alert_outcomes`; an alert is open while neither is
+known, and what was resolved because the risk fell is judged like the rest. Tallies are kept by customer,
+because the intervals of a comparison draw customers.
 
 Orders are taken from the scores that each new order publishes; one that is cancelled later still counts.
 """
@@ -20,13 +18,11 @@ import numpy as np
 from schemas.codec import epoch_ms
 from schemas.decisions import ChurnAlert
 from streams.config import DAY_MS
+from streams.value.alert_outcomes import RaisedAlert
 
 
-class Raised(NamedTuple):
-    """An alert that waits for its outcome."""
-
-    raised_ms: int
-    order_ms: int
+class _Waiting(NamedTuple):
+    alert: RaisedAlert
     predicted_value: float
 
 
@@ -48,7 +44,7 @@ class Tally:
         self.money_right = self.money_judged = 0.0
 
 
-class AlertOutcomes:
+class AlertTallies:
     """Follows alerts to their outcome.
 
     Memory grows with the customers who have ordered (the time of their last order) and with the alerts.
@@ -60,7 +56,7 @@ class AlertOutcomes:
 
     Examples
     --------
-    >>> outcomes = AlertOutcomes(horizon_ms=30 * DAY_MS)
+    >>> outcomes = AlertTallies(horizon_ms=30 * DAY_MS)
     >>> outcomes.ordered("c1", 0)
     >>> outcomes.raised("c1", 10 * DAY_MS, predicted_value=50.0, value_at_risk=40.0)
     >>> outcomes.settle(40 * DAY_MS)
@@ -71,7 +67,7 @@ class AlertOutcomes:
     def __init__(self, horizon_ms: int) -> None:
         self._horizon_ms = horizon_ms
         self._orders: dict[str, int] = {}
-        self._waiting: dict[str, list[Raised]] = {}
+        self._waiting: dict[str, list[_Waiting]] = {}
         self.customers: dict[str, Tally] = {}
         self.by_day: Counter[int] = Counter()
         self.lead_days = array("d")
@@ -89,7 +85,8 @@ class AlertOutcomes:
         self.by_day[time_ms // DAY_MS] += 1
         self.value_at_risk += value_at_risk
         self.customers.setdefault(customer_id, Tally()).raised += 1
-        waiting = Raised(time_ms, self._orders.get(customer_id, time_ms), predicted_value)
+        alert = RaisedAlert(time_ms, time_ms + self._horizon_ms, self._orders.get(customer_id, time_ms))
+        waiting = _Waiting(alert, predicted_value)
         self._waiting.setdefault(customer_id, []).append(waiting)
 
     def ordered(self, customer_id: str, time_ms: int) -> None:
@@ -100,35 +97,36 @@ class AlertOutcomes:
             self._waiting[customer_id] = kept
         self._orders[customer_id] = max(time_ms, self._orders.get(customer_id, time_ms))
 
-    def _settled(self, customer_id: str, alert: Raised, order_ms: int) -> bool:
-        if order_ms <= alert.raised_ms:  # one that was under way: it lies before the question
+    def _settled(self, customer_id: str, waiting: _Waiting, order_ms: int) -> bool:
+        alert = waiting.alert
+        if order_ms <= alert.at_ms:  # one that was under way: it lies before the question
             return False
         tally = self.customers[customer_id]
-        tally.money_judged += alert.predicted_value
-        if order_ms <= alert.raised_ms + self._horizon_ms:
+        tally.money_judged += waiting.predicted_value
+        if alert.is_wrong_by(order_ms):
             tally.wrong += 1
-            self.return_days.append((order_ms - alert.raised_ms) / DAY_MS)
+            self.return_days.append((order_ms - alert.at_ms) / DAY_MS)
         else:
-            self._right(tally, alert)
+            self._right(tally, waiting)
         return True
 
-    def _right(self, tally: Tally, alert: Raised) -> None:
+    def _right(self, tally: Tally, waiting: _Waiting) -> None:
         tally.right += 1
-        tally.money_right += alert.predicted_value
-        self.lead_days.append((alert.order_ms + self._horizon_ms - alert.raised_ms) / DAY_MS)
+        tally.money_right += waiting.predicted_value
+        self.lead_days.append(waiting.alert.lead_ms / DAY_MS)
 
     def settle(self, until_ms: int) -> None:
         """Settle what can be settled when everything up to a time is known; the rest stays open."""
         for customer_id, waiting in self._waiting.items():
             tally = self.customers[customer_id]
-            for alert in waiting:
-                if alert.raised_ms + self._horizon_ms <= until_ms:
-                    tally.money_judged += alert.predicted_value
-                    self._right(tally, alert)
+            for one in waiting:
+                if one.alert.due_ms <= until_ms:
+                    tally.money_judged += one.predicted_value
+                    self._right(tally, one)
         self._waiting = {
             customer_id: kept
             for customer_id, waiting in self._waiting.items()
-            if (kept := [a for a in waiting if a.raised_ms + self._horizon_ms > until_ms])
+            if (kept := [one for one in waiting if one.alert.due_ms > until_ms])
         }
 
     def figures(self, days: float) -> dict[str, Any]:
