@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from schemas.btyd import BtydParams
-from streams.config import HIGHEST_RISK, LearnerConfig, StreamConfig
+from streams.config import DAY_MS, HIGHEST_RISK, LearnerConfig, StreamConfig
 from streams.customer.features import FEATURE_NAMES
+from streams.learning.kalman import Kalman, vector
 from streams.learning.pool import BTYD, MEMBERS, Pool, PoolState
 from streams.learning.served import (
     LOWEST_RISK,
@@ -46,8 +47,8 @@ def rows(seed: int, count: int) -> list[tuple[dict[str, float], int]]:
 
 def trained(seed: int, count: int, config: StreamConfig) -> Pool:
     expert = Pool(config)
-    for features, label in rows(seed, count):
-        expert.learn(features, label, PARAMS)
+    for number, (features, label) in enumerate(rows(seed, count)):
+        expert.learn(features, label, PARAMS, number * DAY_MS // 8)
     return expert
 
 
@@ -58,7 +59,9 @@ def pooled(pool: Pool, features: dict[str, float]) -> float:
     total = 0.0
     for member, expert in zip(MEMBERS, pool._experts, strict=True):
         seen = {name: row[name] for name in member.sees}  # risks may be 1 in floats, log-odds are not
-        total += pool.weights()[member.name] * float(expert._raw_dot_one(seen))
+        asked = expert.log_odds(vector(seen, member.sees)) if isinstance(expert, Kalman) else None
+        said = float(expert._raw_dot_one(seen)) if asked is None else asked
+        total += pool.weights()[member.name] * said
     return total
 
 
@@ -92,9 +95,9 @@ def test_a_restored_expert_learns_on_bit_for_bit(config: StreamConfig) -> None:
     expert = trained(5, 200, config)
     wire = msgspec.msgpack.encode(expert.state())
     restored = Pool.restore(config, msgspec.msgpack.decode(wire, type=PoolState))
-    for features, label in rows(6, 200):
-        expert.learn(features, label, PARAMS)
-        restored.learn(features, label, PARAMS)
+    for number, (features, label) in enumerate(rows(6, 200), start=200):
+        expert.learn(features, label, PARAMS, number * DAY_MS // 8)
+        restored.learn(features, label, PARAMS, number * DAY_MS // 8)
         assert restored.snapshot(None, {}, PARAMS) == expert.snapshot(None, {}, PARAMS)
     assert restored.state() == expert.state()
 
