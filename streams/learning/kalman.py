@@ -23,7 +23,7 @@ logistic regression and dynamic model averaging for binary classification, Biome
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import exp
+from math import exp, sqrt
 
 import msgspec
 import numpy as np
@@ -118,7 +118,8 @@ class Kalman:
         sureness = WORTH * risk * (1.0 - risk)
         share = 1.0 / (1.0 + sureness * float(seen @ moved))
         self._mean += moved * (WORTH * (label - risk) * share)
-        self._covariance -= np.outer(moved, moved * (sureness * share))
+        moved *= sqrt(sureness * share)
+        self._covariance -= moved[:, None] * moved  # the same to the last bit above and below the diagonal
 
     def state(self) -> KalmanState:
         """Take everything out as plain numbers."""

@@ -136,29 +136,24 @@ class Pool:
             row = {**features, BTYD: btyd_log_odds(params, values, self._config.reviews.horizon_days)}
         if self._champion.due(matured_ms) and self._mixture.judged:
             self._champion.see(matured_ms, self._mixture.judged, self._mixture.totals())
-        if self.n_learned:
-            scaled = self._scaler.transform_one(row)
-            before, seen = _views(scaled), vector(scaled, _ALL)
-            said = [
-                expert.log_odds(seen)
-                if isinstance(expert, Kalman)
-                else float(expert._raw_dot_one(before[member.sees]))
-                for expert, member in zip(self._experts, MEMBERS, strict=True)
-            ]
-        else:
-            said = [float(expert.intercept) for expert in self._experts]
+        self._scaler.learn_one(row)  # it knows no answers, so it may be first, and one scaling is enough
+        scaled = self._scaler.transform_one(row)
+        views, seen, at_days = _views(scaled), vector(scaled, _ALL), matured_ms / DAY_MS
+        said = [
+            expert.log_odds(seen)
+            if isinstance(expert, Kalman)
+            else float(expert._raw_dot_one(views[member.sees]))
+            for expert, member in zip(self._experts, MEMBERS, strict=True)
+        ]
         means = self._mixture.learn(said, label)
         if means is not None:
             for drift, mean in zip(self._drifts, means, strict=True):
                 drift.add(mean)
-        self._scaler.learn_one(row)
-        scaled = self._scaler.transform_one(row)
-        after, seen, at_days = _views(scaled), vector(scaled, _ALL), matured_ms / DAY_MS
         for expert, member in zip(self._experts, MEMBERS, strict=True):
             if isinstance(expert, Kalman):
                 expert.learn(seen, label, at_days)
             else:
-                expert.learn_one(after[member.sees], bool(label))
+                expert.learn_one(views[member.sees], bool(label))
         self.n_learned += 1
 
     def snapshot(
