@@ -55,6 +55,8 @@ class Asked(NamedTuple):
     judged
         Which ones count: asked two horizons after the first order or later; of decisions, those that were
         asked when the first had been answered.
+    btyd
+        Log-odds of BG/NBD as fitted when the question was asked; 0 before the first fit.
     experts
         By name, the log-odds that each expert would have served.
     learning_us
@@ -69,6 +71,7 @@ class Asked(NamedTuple):
     customer: NDArray[np.int64]
     version: NDArray[np.int64]
     judged: NDArray[np.bool_]
+    btyd: NDArray[np.float64]
     experts: dict[str, NDArray[np.float64]]
     learning_us: float
     learner: LearnerMachine
@@ -112,6 +115,7 @@ class _Log:
     def asked(self, judged_from_ms: int) -> Asked:
         columns = {name: np.array(values, np.int64) for name, values in self._columns.items()}
         rows = np.array(self._features).reshape(-1, len(FEATURE_NAMES))
+        experts, btyd = self._experts(rows, columns["version"])
         return Asked(
             features=rows,
             asked_ms=columns["asked"],
@@ -121,30 +125,30 @@ class _Log:
             customer=columns["customer"],
             version=columns["version"],
             judged=columns["asked"] >= judged_from_ms,
-            experts=self._experts(rows, columns["version"]),
+            btyd=btyd,
+            experts=experts,
             learning_us=self.seconds / max(1, len(rows)) * 1e6,
             learner=self.learner,
         )
 
-    def _experts(self, rows: NDArray[np.float64], version: NDArray[np.int64]) -> dict[str, Any]:
-        global LASTBTYD
-        LASTBTYD=np.full(len(rows),np.nan)
+    def _experts(
+        self, rows: NDArray[np.float64], version: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
         said = {name: np.zeros(len(rows)) for name in self._served[0]}
+        btyd = np.zeros(len(rows))
         order = np.argsort(version, kind="stable")
         starts = np.flatnonzero(np.diff(version[order], prepend=-1))
         for part in np.split(order, starts[1:]):
             models = self._served[int(version[part[0]])]
-            btyd = np.zeros(len(part))
             first = next(iter(models.values()))
             if first.btyd is not None:
                 no_order = NoOrder(first.btyd, first.horizon_days)
                 known = rows[part][:, _PLACES]
-                btyd = np.array([no_order_log_odds(no_order, *map(float, three)) for three in known])
-            LASTBTYD[part]=btyd if first.btyd is not None else np.nan
+                btyd[part] = np.array([no_order_log_odds(no_order, *map(float, three)) for three in known])
             for name, model in models.items():
                 linear = (rows[part] - model.centre) @ np.array(model.coefficient) + model.intercept
-                said[name][part] = linear + model.btyd_coefficient * (btyd - model.btyd_centre)
-        return said
+                said[name][part] = linear + model.btyd_coefficient * (btyd[part] - model.btyd_centre)
+        return said, btyd
 
 
 def _config(horizon_days: float, **reviews: Any) -> StreamConfig:

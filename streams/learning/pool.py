@@ -84,8 +84,10 @@ class MemberState(msgspec.Struct, array_like=True):
 
 
 class PoolState(msgspec.Struct, array_like=True):
-    """What the pool has learned, as plain numbers."""
+    """What the pool has learned, as plain numbers; `features` and `experts` say of what."""
 
+    features: list[str]
+    experts: list[str]
     n_learned: int
     counts: dict[str, int]
     means: dict[str, float]
@@ -164,15 +166,19 @@ class Pool:
         spend: SpendParams | None = None,
     ) -> ModelSnapshot:
         """Publish the mixture as plain numbers."""
-        return self._published(self._mixture.weights, event_time, metrics, params, spend)
+        return self._published(self._mixture.weights, event_time, metrics, params, spend, self.champion())
+
+    def champion(self) -> str | None:
+        """Name the expert that is better than each other beyond chance; None while there is none."""
+        place = self._champion.best()
+        return None if place is None else MEMBERS[place].name
 
     def alone(self, params: BtydParams | None) -> dict[str, ModelSnapshot]:
         """Give each expert as the model that it would be without the others, by name."""
+        only = [[float(place == own) for own in range(len(MEMBERS))] for place in range(len(MEMBERS))]
         return {
-            member.name: self._published(
-                [float(place == own) for own in range(len(MEMBERS))], None, {}, params
-            )
-            for place, member in enumerate(MEMBERS)
+            member.name: self._published(shares, None, {}, params)
+            for member, shares in zip(MEMBERS, only, strict=True)
         }
 
     def _published(
@@ -182,6 +188,7 @@ class Pool:
         metrics: dict[str, float],
         params: BtydParams | None,
         spend: SpendParams | None = None,
+        champion: str | None = None,
     ) -> ModelSnapshot:
         weights = [expert.weights for expert in self._experts]
         mixed = list(zip(shares, weights, strict=True))
@@ -207,6 +214,7 @@ class Pool:
             btyd_centre=centre[-1] if params else 0.0,
             btyd_coefficient=coefficient[-1] if params else 0.0,
             spend=spend,
+            champion=champion,
         )
 
     def weights(self) -> dict[str, float]:
@@ -224,6 +232,8 @@ class Pool:
     def state(self) -> PoolState:
         """Take everything learned out as plain numbers."""
         return PoolState(
+            features=list(FEATURE_NAMES),
+            experts=[member.name for member in MEMBERS],
             n_learned=self.n_learned,
             counts={name: int(value) for name, value in self._scaler.counts.items()},
             means={name: float(value) for name, value in self._scaler.means.items()},
@@ -236,7 +246,15 @@ class Pool:
 
     @classmethod
     def restore(cls, config: StreamConfig, state: PoolState) -> Pool:
-        """Make a pool that goes on exactly where `state` was taken."""
+        """Make a pool that goes on exactly where `state` was taken.
+
+        Raises
+        ------
+        ValueError
+            When the state is of other features or experts than this program's.
+        """
+        if tuple(state.features) != FEATURE_NAMES or state.experts != [member.name for member in MEMBERS]:
+            raise ValueError("a pool of other features or experts than this program's")
         pool = cls(config)
         pool.n_learned = state.n_learned
         scaler: Any = pool._scaler

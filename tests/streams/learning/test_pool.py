@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -205,3 +206,54 @@ def test_a_model_that_could_not_be_served_is_refused_at_once(change: dict[str, A
     assert Served(snapshot).no_order is not None
     with pytest.raises(ValueError, match=r"lacks a centre or a coefficient|no BG/NBD"):
         Served(msgspec.structs.replace(snapshot, **change))
+
+
+def test_before_the_first_fit_the_scaler_does_not_know_btyd() -> None:
+    """Zeros would stay in its mean and variance for good."""
+    pool = Pool(StreamConfig())
+    drawn = rows(12, 400)
+    for number, (features, label) in enumerate(drawn[:200]):
+        pool.learn(features, label, None, number * DAY_MS // 8)
+    assert BTYD not in pool.state().means
+    known = [btyd_log_odds(PARAMS, list(features.values()), 30.0) for features, _ in drawn[200:]]
+    for number, (features, label) in enumerate(drawn[200:], start=200):
+        pool.learn(features, label, PARAMS, number * DAY_MS // 8)
+    snapshot = pool.snapshot(None, {}, PARAMS)
+    assert snapshot.btyd_centre == pytest.approx(fmean(known))
+    assert snapshot.btyd_coefficient != 0.0
+
+
+def test_an_expert_alone_is_what_its_river_model_or_filter_says() -> None:
+    pool = trained(13, 700, StreamConfig())
+    alone = {name: Served(model) for name, model in pool.alone(PARAMS).items()}
+    assert list(alone) == [member.name for member in MEMBERS]
+    for features, _ in rows(14, 20):
+        values = list(features.values())
+        known = btyd_log_odds(PARAMS, values, 30.0)
+        row = pool._scaler.transform_one({**features, BTYD: known})
+        for member, expert in zip(MEMBERS, pool._experts, strict=True):
+            seen = {name: row[name] for name in member.sees}
+            if isinstance(expert, Kalman):
+                said = expert.log_odds(vector(seen, member.sees))
+            else:
+                said = float(expert._raw_dot_one(seen))
+            assert alone[member.name].log_odds(values) == pytest.approx(said, abs=1e-9)
+
+
+def test_a_champion_is_published_once_there_is_one() -> None:
+    """Over years of answers that two features explain, the base rate is beaten, but by several alike."""
+    pool = trained(15, 1_300, StreamConfig())
+    assert pool.champion() is None
+    assert pool.snapshot(None, {}, PARAMS).champion is None
+    for place in range(len(MEMBERS)):
+        pool._champion._means[place] = 0.5
+        pool._champion._moments[place][place] = 1e-6
+    pool._champion._blocks, pool._champion._means[3] = 40, 0.4
+    assert pool.snapshot(None, {}, PARAMS).champion == MEMBERS[3].name
+
+
+def test_a_pool_of_other_features_or_experts_is_refused() -> None:
+    state = trained(1, 10, StreamConfig()).state()
+    for change in ({"features": ["one"]}, {"experts": ["one"]}):
+        with pytest.raises(ValueError, match="other features or experts"):
+            Pool.restore(StreamConfig(), msgspec.structs.replace(state, **change))
