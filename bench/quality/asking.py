@@ -38,6 +38,8 @@ DECISION_DAYS = 28
 FIRST_DECISION_MS = epoch_ms(datetime(1997, 4, 1, tzinfo=UTC))
 """The day after all customers of CDNOW have ordered once."""
 
+Floats = NDArray[np.float64]
+
 _PLACES = [FEATURE_NAMES.index(name) for name in ("log_orders", "log_recency", "log_tenure")]
 
 
