@@ -128,10 +128,17 @@ class Learner:
     def _restored(self, value: bytes | None) -> tuple[LearnerMachine, int]:
         if value is None:
             return LearnerMachine(self._settings.streams), 0
-        sealed = _decoder.decode(verified_checkpoint(value, self._key, self._checkpoints))
+        packed = verified_checkpoint(value, self._key, self._checkpoints)
+        try:
+            sealed = _decoder.decode(packed)
+            machine = LearnerMachine.restore(self._settings.streams, sealed.checkpoint)
+        except (msgspec.DecodeError, ValueError):  # signed by us, so not damaged: an older or newer Holdfast
+            raise OperatorError(
+                f"the learner's checkpoint on {self._checkpoints} was written by another version of "
+                "Holdfast, which learned otherwise; run that version, or delete that topic to learn anew"
+            ) from None
         # Examples that are of a topic created anew are all still to come.
-        offset = sealed.offset if sealed.topic_id == self._topic_id else 0
-        return LearnerMachine.restore(self._settings.streams, sealed.checkpoint), offset
+        return machine, sealed.offset if sealed.topic_id == self._topic_id else 0
 
     def _new_breaker(self) -> Breaker:
         letters = self._settings.dead_letters
@@ -234,7 +241,7 @@ class Learner:
                 metrics.LEARNED_UNTIL.set(snapshot.event_time.timestamp())
             pool = machine.pool
             self._tell_of_drifts(pool.drifts())
-            metrics.show_experts(pool.weights(), pool.losses(), pool.drifts())
+            metrics.show_experts(pool.weights(), pool.losses(), pool.drifts(), snapshot.champion)
         sealed = _encoder.encode(Sealed(self._next, machine.checkpoint(), self._topic_id))
         try:
             await self._ledger.commit((CHECKPOINT_KEY, sign(sealed, self._key), []), [])

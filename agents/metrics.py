@@ -218,6 +218,12 @@ EXPERT_LOSS = Gauge(
 EXPERT_DRIFTS = Gauge(
     "holdfast_expert_drifts", "Drifts detected in an expert's errors so far.", ["expert"], registry=REGISTRY
 )
+EXPERT_CHAMPION = Gauge(
+    "holdfast_expert_champion",
+    "1 for the expert that is better than each other beyond chance; 0 for all while there is none.",
+    ["expert"],
+    registry=REGISTRY,
+)
 
 
 def name_build() -> None:
@@ -266,7 +272,10 @@ def begin_at_zero(topics: Iterable[str]) -> None:
 
 
 def show_experts(
-    weights: Mapping[str, float], losses: Mapping[str, float], drifts: Mapping[str, int]
+    weights: Mapping[str, float],
+    losses: Mapping[str, float],
+    drifts: Mapping[str, int],
+    champion: str | None,
 ) -> None:
     """Show the experts of the model, and none that is not among them any more.
 
@@ -274,15 +283,23 @@ def show_experts(
     ----------
     weights, losses, drifts
         By name of the expert: its share in the served risk, its prequential log loss, drifts so far.
+    champion
+        The one that is better than each other; None while there is none.
 
     Examples
     --------
-    >>> show_experts({"logistic": 1.0}, {"logistic": 0.46}, {"logistic": 0})
+    >>> show_experts({"logistic": 1.0}, {"logistic": 0.46}, {"logistic": 0}, None)
     >>> [sample.labels["expert"] for sample in EXPERT_WEIGHT.collect()[0].samples]
     ['logistic']
-    >>> show_experts({}, {}, {})
+    >>> show_experts({}, {}, {}, None)
     """
-    for gauge, values in ((EXPERT_WEIGHT, weights), (EXPERT_LOSS, losses), (EXPERT_DRIFTS, drifts)):
+    named = {expert: float(expert == champion) for expert in weights}
+    for gauge, values in (
+        (EXPERT_WEIGHT, weights),
+        (EXPERT_LOSS, losses),
+        (EXPERT_DRIFTS, drifts),
+        (EXPERT_CHAMPION, named),
+    ):
         gauge.clear()
         for expert, value in values.items():
             gauge.labels(expert).set(value)

@@ -67,6 +67,9 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         The last term; null and 0 before the first fit.
     spend
         What orders are worth: with `btyd` it gives predicted values; null before the first fit.
+    champion
+        The expert that a confidence sequence has found to be better than each other; null while there is
+        none. What is served is the mixture of all of them.
     """
 
     version: int = 1
@@ -83,3 +86,4 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     btyd_centre: float = 0.0
     btyd_coefficient: float = 0.0
     spend: SpendParams | None = None
+    champion: str | None = None

@@ -207,13 +207,15 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """The newest model, and how good the risks were that were served so far.
 
-    Everything is null before the first model. `history` is thinned, the oldest first.
+    Everything is null before the first model. `history` is thinned, the oldest first. `champion` is the
+    expert that is better than each other beyond chance, null while there is none; served is their mixture.
     """
 
     model_version: str | None
     event_time: datetime | None
     horizon_days: float | None
     quality: Quality | None
+    champion: str | None
     history: list[Quality]
     weights: list[Weight]
 

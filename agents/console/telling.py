@@ -322,7 +322,13 @@ def model(view: View) -> answers.Model:
     latest = view.models.latest
     if latest is None:
         return answers.Model(
-            model_version=None, event_time=None, horizon_days=None, quality=None, history=[], weights=[]
+            model_version=None,
+            event_time=None,
+            horizon_days=None,
+            quality=None,
+            champion=None,
+            history=[],
+            weights=[],
         )
     history = view.models.quality(_QUALITY_POINTS)
     return answers.Model(
@@ -330,6 +336,7 @@ def model(view: View) -> answers.Model:
         event_time=latest.event_time,
         horizon_days=latest.horizon_days,
         quality=history[-1],
+        champion=latest.champion,
         history=history,
         weights=[
             answers.Weight(

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from schemas.codec import epoch_ms
 from schemas.learning import Example, ModelSnapshot
 from streams.config import StreamConfig
 from streams.customer.state import digest
@@ -21,7 +22,7 @@ from streams.learning.pool import Pool, PoolState
 from streams.learning.prequential import Prequential
 from streams.value.refits import Refits, RefitsState
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 
 SAMPLE_CUSTOMERS = 2_000
 """Customers of the sample that BG/NBD is fitted to."""
@@ -93,8 +94,10 @@ class LearnerMachine:
         if example.asked_at >= self._first_asked_at + grace:
             self.quality.add(example.risk, example.label)
         self._refits.learn(example)
+        matured_ms = epoch_ms(example.matured_at)
+        params = self._refits.fitted.params("bgnbd")
         seasoned = example.asked_at >= self._first_asked_at + SEASON_AFTER
-        self._pool.learn(example.features, example.label, self._refits.fitted.params("bgnbd"), seasoned)
+        self._pool.learn(example.features, example.label, params, matured_ms, seasoned)
         # Examples of several partitions come in the order of their log, not of time.
         if self._latest is None or example.matured_at > self._latest:
             self._latest = example.matured_at

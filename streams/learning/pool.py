@@ -1,13 +1,18 @@
-"""The pool: linear River experts behind one scaler, and their mixture as one linear model.
+"""The pool: linear experts behind one scaler, and their mixture as one linear model.
 
-Experts differ in the schedule of their step size, which matters more than the class of the model, and in
-whether they see the log-odds that BG/NBD gives to silence. The scaler is the dear part of a River pipeline
-and would learn the same in each, so there is one for all. Experts behind one scaler, mixed in log-odds, are
-linear in the raw features: the mixture is published as a centre and a coefficient for each feature, exactly.
+Experts differ in how they take a step, which matters more than the class of the model: River's logistic
+regression by gradients, with a step that shrinks on a schedule or by what each weight has already moved, and
+filters that know how sure they are of each weight and forget at two speeds (`streams.learning.kalman`). The
+scaler is the dear part of a River pipeline and would learn the same in each, so there is one for all. All but
+two see the log-odds that BG/NBD gives to silence, once there is a fit: before that the scaler does not know
+the feature either, or zeros would stay in its mean and variance. Experts behind one scaler, mixed in
+log-odds, are linear in the raw features: the mixture is published as a centre and a coefficient for each
+feature, exactly.
 
 There is no recalibration after the mixture. Online Platt scaling by delayed answers was tried on CDNOW in
 emulations of such pools: at every rate the log loss of natural reviews rose by .003 or more, and that of
-four-weekly decisions by .0005 or more, because its feedback is a horizon old and overshoots.
+four-weekly decisions by .0005 or more, because its feedback is a horizon old and overshoots. Experts that
+follow a drift at the right speed need none.
 """
 
 from __future__ import annotations
@@ -21,53 +26,69 @@ from river import linear_model, optim, preprocessing
 
 from schemas.btyd import BtydParams, SpendParams
 from schemas.learning import ModelSnapshot
-from streams.config import StreamConfig
+from streams.config import DAY_MS, StreamConfig, days_ms
 from streams.customer.features import FEATURE_NAMES, FEATURES
+from streams.learning.champion import Champion, ChampionState
 from streams.learning.drift import Drift, DriftState
+from streams.learning.kalman import Kalman, KalmanState, vector
 from streams.learning.mixture import Mixture, MixtureState
 from streams.learning.served import btyd_log_odds, log_odds_of, version_name
 
 BTYD = "btyd_log_odds"
 _NO_SEASON = {feature.name: 0.0 for feature in FEATURES if feature.family == "season"}
-_WITHOUT = FEATURE_NAMES
-_WITH = (*FEATURE_NAMES, BTYD)
+INTERCEPT_RATE = 0.01
+_ALL = (*FEATURE_NAMES, BTYD)
 
 
 class Member(NamedTuple):
-    """An expert of the pool: what it sees, and its steps."""
+    """An expert of the pool.
+
+    Attributes
+    ----------
+    sees
+        Its features.
+    step
+        How it learns: `inverse` or `adagrad` gradient steps, or `kalman`.
+    rate
+        Size of its steps; of a filter, how fast its weights wander.
+    start
+        Its weight in the mixture at the beginning, before it is divided by the sum.
+    """
 
     name: str
     sees: tuple[str, ...]
-    step: str = "inverse"
+    step: str
     rate: float = 0.05
-    intercept_rate: float = 0.01
+    start: float = 25.0
 
 
 MEMBERS: tuple[Member, ...] = (
-    Member("base_rate", ()),
-    Member("btyd", (BTYD,)),
-    Member("inverse", _WITHOUT),
-    Member("inverse_btyd", _WITH),
-    Member("inverse_btyd_steady", _WITH, intercept_rate=0.001),
-    Member("adagrad", _WITHOUT, "adagrad"),
-    Member("adagrad_btyd", _WITH, "adagrad"),
-    Member("sgd", _WITHOUT, "constant", 0.01),
-    Member("sgd_btyd", _WITH, "constant", 0.01),
+    Member("base_rate", (), "inverse", start=1.0),
+    Member("btyd", (BTYD,), "inverse", start=1.0),
+    Member("inverse", _ALL, "inverse"),
+    Member("adagrad", _ALL, "adagrad"),
+    Member("kalman", _ALL, "kalman", 1e-4),
+    Member("kalman_quick", _ALL, "kalman", 1e-3),
 )
-"""`inverse` takes its step size from the settings; the rates of the others are those of the literature."""
+"""`inverse` takes its step size from the settings; the rates of the others are constants."""
+
+_STARTS = [member.start for member in MEMBERS]
 
 
 class MemberState(msgspec.Struct, array_like=True):
-    """What one expert has learned."""
+    """What one expert has learned; of a filter, all is in `kalman`."""
 
     weights: dict[str, float]
     intercept: float
     squares: dict[str, float]
+    kalman: KalmanState | None
 
 
 class PoolState(msgspec.Struct, array_like=True):
-    """What the pool has learned, as plain numbers."""
+    """What the pool has learned, as plain numbers; `features` and `experts` say of what."""
 
+    features: list[str]
+    experts: list[str]
     n_learned: int
     counts: dict[str, int]
     means: dict[str, float]
@@ -75,6 +96,7 @@ class PoolState(msgspec.Struct, array_like=True):
     members: list[MemberState]
     mixture: MixtureState
     drifts: list[DriftState]
+    champion: ChampionState
 
 
 class Pool:
@@ -83,7 +105,7 @@ class Pool:
     Examples
     --------
     >>> pool = Pool(StreamConfig())
-    >>> pool.learn(dict.fromkeys(FEATURE_NAMES, 1.0), 1, params=None)
+    >>> pool.learn(dict.fromkeys(FEATURE_NAMES, 1.0), 1, params=None, matured_ms=DAY_MS)
     >>> pool.n_learned
     1
     """
@@ -92,12 +114,18 @@ class Pool:
         self._config = config
         self._scaler = preprocessing.StandardScaler()
         self._experts = [_expert(member, config) for member in MEMBERS]
-        self._mixture = Mixture(len(MEMBERS))
+        self._mixture = Mixture(_STARTS)
+        self._champion = Champion(len(MEMBERS), days_ms(config.reviews.horizon_days))
         self._drifts = [Drift() for _ in MEMBERS]
         self.n_learned = 0
 
     def learn(
-        self, features: dict[str, float], label: int, params: BtydParams | None, seasoned: bool = False
+        self,
+        features: dict[str, float],
+        label: int,
+        params: BtydParams | None,
+        matured_ms: int,
+        seasoned: bool = False,
     ) -> None:
         """Learn one example; each expert is weighed first, by what it says without the answer.
 
@@ -107,30 +135,36 @@ class Pool:
             The question and its answer.
         params
             Of BG/NBD, as fitted to the examples before this one; None before the first fit.
+        matured_ms
+            Event time of the answer.
         seasoned
             Whether the time of year may be learned from: where a year has not been seen twice, it only tells
             one half of the history from the other. What is served then has no coefficient for it.
         """
-        values = [features[name] for name in FEATURE_NAMES]
-        horizon_days = self._config.reviews.horizon_days
-        known = 0.0 if params is None else btyd_log_odds(params, values, horizon_days)
-        row = {**features, BTYD: known}
-        if self.n_learned:
-            before = _views(_heard(self._scaler.transform_one(row), seasoned))
-            said = [
-                float(expert._raw_dot_one(before[member.sees]))
-                for expert, member in zip(self._experts, MEMBERS, strict=True)
-            ]
-        else:
-            said = [float(expert.intercept) for expert in self._experts]
+        row = features
+        if params is not None:
+            values = [features[name] for name in FEATURE_NAMES]
+            row = {**features, BTYD: btyd_log_odds(params, values, self._config.reviews.horizon_days)}
+        if self._champion.due(matured_ms) and self._mixture.judged:
+            self._champion.see(matured_ms, self._mixture.judged, self._mixture.totals())
+        self._scaler.learn_one(row)  # it knows no answers, so it may be first, and one scaling is enough
+        scaled = _heard(self._scaler.transform_one(row), seasoned)
+        views, seen, at_days = _views(scaled), vector(scaled, _ALL), matured_ms / DAY_MS
+        said = [
+            expert.log_odds(seen)
+            if isinstance(expert, Kalman)
+            else float(expert._raw_dot_one(views[member.sees]))
+            for expert, member in zip(self._experts, MEMBERS, strict=True)
+        ]
         means = self._mixture.learn(said, label)
         if means is not None:
             for drift, mean in zip(self._drifts, means, strict=True):
                 drift.add(mean)
-        self._scaler.learn_one(row)
-        scaled = _views(_heard(self._scaler.transform_one(row), seasoned))
         for expert, member in zip(self._experts, MEMBERS, strict=True):
-            expert.learn_one(scaled[member.sees], bool(label))
+            if isinstance(expert, Kalman):
+                expert.learn(seen, label, at_days)
+            else:
+                expert.learn_one(views[member.sees], bool(label))
         self.n_learned += 1
 
     def snapshot(
@@ -141,8 +175,32 @@ class Pool:
         spend: SpendParams | None = None,
     ) -> ModelSnapshot:
         """Publish the mixture as plain numbers."""
+        return self._published(self._mixture.weights, event_time, metrics, params, spend, self.champion())
+
+    def champion(self) -> str | None:
+        """Name the expert that is better than each other beyond chance; None while there is none."""
+        place = self._champion.best()
+        return None if place is None else MEMBERS[place].name
+
+    def alone(self, params: BtydParams | None) -> dict[str, ModelSnapshot]:
+        """Give each expert as the model that it would be without the others, by name."""
+        only = [[float(place == own) for own in range(len(MEMBERS))] for place in range(len(MEMBERS))]
+        return {
+            member.name: self._published(shares, None, {}, params)
+            for member, shares in zip(MEMBERS, only, strict=True)
+        }
+
+    def _published(
+        self,
+        shares: list[float],
+        event_time: datetime | None,
+        metrics: dict[str, float],
+        params: BtydParams | None,
+        spend: SpendParams | None = None,
+        champion: str | None = None,
+    ) -> ModelSnapshot:
         weights = [expert.weights for expert in self._experts]
-        mixed = list(zip(self._mixture.weights, weights, strict=True))
+        mixed = list(zip(shares, weights, strict=True))
         centre, coefficient = [], []
         for name in (*FEATURE_NAMES, BTYD):
             spread = sqrt(self._scaler.vars[name])
@@ -150,7 +208,7 @@ class Pool:
             centre.append(float(self._scaler.means[name]))
             # A feature that has never varied says nothing; River's scaler makes it 0 as well.
             coefficient.append(pooled / spread if spread > 0.0 else 0.0)
-        pairs = zip(self._mixture.weights, self._experts, strict=True)
+        pairs = zip(shares, self._experts, strict=True)
         return ModelSnapshot(
             model_version=version_name(self.n_learned),
             n_learned=self.n_learned,
@@ -165,6 +223,7 @@ class Pool:
             btyd_centre=centre[-1] if params else 0.0,
             btyd_coefficient=coefficient[-1] if params else 0.0,
             spend=spend,
+            champion=champion,
         )
 
     def weights(self) -> dict[str, float]:
@@ -182,25 +241,29 @@ class Pool:
     def state(self) -> PoolState:
         """Take everything learned out as plain numbers."""
         return PoolState(
+            features=list(FEATURE_NAMES),
+            experts=[member.name for member in MEMBERS],
             n_learned=self.n_learned,
             counts={name: int(value) for name, value in self._scaler.counts.items()},
             means={name: float(value) for name, value in self._scaler.means.items()},
             variances={name: float(value) for name, value in self._scaler.vars.items()},
-            members=[
-                MemberState(
-                    {name: float(value) for name, value in expert.weights.items()},
-                    float(expert.intercept),
-                    {name: float(v) for name, v in getattr(expert.optimizer, "g2", {}).items()},
-                )
-                for expert in self._experts
-            ],
+            members=[_state_of(expert) for expert in self._experts],
             mixture=self._mixture.state(),
             drifts=[drift.state() for drift in self._drifts],
+            champion=self._champion.state(),
         )
 
     @classmethod
     def restore(cls, config: StreamConfig, state: PoolState) -> Pool:
-        """Make a pool that goes on exactly where `state` was taken."""
+        """Make a pool that goes on exactly where `state` was taken.
+
+        Raises
+        ------
+        ValueError
+            When the state is of other features or experts than this program's.
+        """
+        if tuple(state.features) != FEATURE_NAMES or state.experts != [member.name for member in MEMBERS]:
+            raise ValueError("a pool of other features or experts than this program's")
         pool = cls(config)
         pool.n_learned = state.n_learned
         scaler: Any = pool._scaler
@@ -208,12 +271,16 @@ class Pool:
         scaler.means.update(state.means)
         scaler.vars.update(state.variances)
         for expert, learned in zip(pool._experts, state.members, strict=True):
+            if learned.kalman is not None:
+                expert.restore(learned.kalman)
+                continue
             expert._weights.update(learned.weights)
             expert.intercept = learned.intercept
             expert.optimizer.n_iterations = state.n_learned
             if learned.squares:
                 expert.optimizer.g2.update(learned.squares)
-        pool._mixture = Mixture.restore(state.mixture)
+        pool._mixture = Mixture.restore(_STARTS, state.mixture)
+        pool._champion = Champion.restore(days_ms(config.reviews.horizon_days), state.champion)
         pool._drifts = [Drift.restore(drift) for drift in state.drifts]
         return pool
 
@@ -223,25 +290,32 @@ def _heard(scaled: dict[str, float], seasoned: bool) -> dict[str, float]:
     return scaled if seasoned else {**scaled, **_NO_SEASON}
 
 
+def _state_of(expert: Any) -> MemberState:
+    if isinstance(expert, Kalman):
+        return MemberState({}, 0.0, {}, expert.state())
+    return MemberState(
+        {name: float(value) for name, value in expert.weights.items()},
+        float(expert.intercept),
+        {name: float(value) for name, value in getattr(expert.optimizer, "g2", {}).items()},
+        None,
+    )
+
+
 def _views(row: dict[str, float]) -> dict[tuple[str, ...], dict[str, float]]:
     """Give what the members see of a row; made once for all, since dicts are what an example costs."""
-    without = dict(row)
-    btyd = without.pop(BTYD)
-    return {(): {}, (BTYD,): {BTYD: btyd}, _WITHOUT: without, _WITH: row}
+    return {(): {}, (BTYD,): {BTYD: row[BTYD]} if BTYD in row else {}, _ALL: row}
 
 
 def _expert(member: Member, config: StreamConfig) -> Any:
     learner = config.learner
+    prior = log_odds_of(learner.prior_churn_rate)
+    if member.step == "kalman":
+        return Kalman(_ALL, prior, member.rate)
     if member.step == "adagrad":
         optimizer: Any = optim.AdaGrad(member.rate)
-    elif member.step == "constant":
-        optimizer = optim.SGD(member.rate)
     else:
         schedule = optim.schedulers.InverseScaling(learner.learning_rate, learner.learning_rate_power)
         optimizer = optim.SGD(schedule)
     return linear_model.LogisticRegression(
-        optimizer=optimizer,
-        l2=learner.l2,
-        intercept_init=log_odds_of(learner.prior_churn_rate),
-        intercept_lr=member.intercept_rate,
+        optimizer=optimizer, l2=learner.l2, intercept_init=prior, intercept_lr=INTERCEPT_RATE
     )

@@ -10,19 +10,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from faust.types import TP
 
 from agents import learner as module
+from agents.errors import OperatorError
 from agents.learner import Learner
 from agents.ledger import Fenced
 from agents.session import Session
 from agents.settings import Settings, load
+from agents.signing import sign, signing_key
 from agents.transport import Consumer, Producer
 from agents.watchdog import Progress
 from schemas.codec import WireError, encode, utc
 from schemas.learning import Example
 from streams.customer.features import FEATURE_NAMES, LISTS
+from streams.learning.machine import LearnerMachine
 
 
 class FakeLedger:
@@ -200,3 +204,31 @@ def test_examples_of_an_earlier_list_of_features_are_passed_over_with_one_line(
 def test_an_example_of_some_features_is_no_earlier_one() -> None:
     with pytest.raises(WireError, match="other features"):
         module._read(of_list(LISTS[0] - 1, 0))
+
+
+def older(checkpoint: Any) -> list[bytes]:
+    """Pack a checkpoint the way that other versions of this program did, or would."""
+    plain = msgspec.msgpack.decode(msgspec.msgpack.encode(checkpoint))
+    version, pool, *rest = plain
+    return [
+        msgspec.msgpack.encode([0, [2, ["as", "it", "was"], *rest], ""]),  # another layout
+        msgspec.msgpack.encode([0, [version - 1, pool, *rest], ""]),  # another version
+        msgspec.msgpack.encode([0, [version, [["one feature"], *pool[1:]], *rest], ""]),  # other features
+        msgspec.msgpack.encode([0, [version, [pool[0], ["one expert"], *pool[2:]], *rest], ""]),
+    ]
+
+
+def test_a_checkpoint_of_another_version_is_one_line_for_the_operator(
+    settings: Settings, ledgers: list[FakeLedger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for packed in older(LearnerMachine(settings.streams).checkpoint()):
+
+        async def latest(*_: Any, packed: bytes = packed, **__: Any) -> dict[bytes, bytes]:
+            return {module.CHECKPOINT_KEY: sign(packed, signing_key(settings))}
+
+        monkeypatch.setattr(module, "read_latest", latest)
+        learner = Learner(settings, {}, Session(30.0), {})
+        with pytest.raises(OperatorError, match="by another version of Holdfast") as told:
+            asyncio.run(take(learner, FakeConsumer()))
+        assert "\n" not in str(told.value)
+    assert ledgers

@@ -89,7 +89,9 @@ function drawModel(main, told) {
       { class: "note" },
       `${told.model_version} has learned from ${count(quality.n_learned)} answers, the newest of `,
       told.event_time ? when(told.event_time) : "no time",
-      `. Each risk is judged as it was served, ${told.horizon_days} days later; ${count(quality.n)} were.`,
+      `. Each risk is judged as it was served, ${told.horizon_days} days later; ${count(quality.n)} were. An expert that is better than each other beyond chance: `,
+      told.champion ?? "none yet",
+      ".",
     ),
     el(
       "dl",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from random import Random
+from statistics import fmean
 from typing import Any
 
 import msgspec
 import pytest
 
 from schemas.btyd import BtydParams
-from streams.config import HIGHEST_RISK, LearnerConfig, StreamConfig
+from streams.config import DAY_MS, HIGHEST_RISK, LearnerConfig, StreamConfig
 from streams.customer.features import FEATURE_NAMES, FEATURES, LISTS
+from streams.learning.kalman import Kalman, vector
 from streams.learning.pool import BTYD, MEMBERS, Pool, PoolState
 from streams.learning.served import (
     LOWEST_RISK,
@@ -48,8 +50,8 @@ def rows(seed: int, count: int) -> list[tuple[dict[str, float], int]]:
 
 def trained(seed: int, count: int, config: StreamConfig) -> Pool:
     expert = Pool(config)
-    for features, label in rows(seed, count):
-        expert.learn(features, label, PARAMS)
+    for number, (features, label) in enumerate(rows(seed, count)):
+        expert.learn(features, label, PARAMS, number * DAY_MS // 8)
     return expert
 
 
@@ -60,7 +62,9 @@ def pooled(pool: Pool, features: dict[str, float]) -> float:
     total = 0.0
     for member, expert in zip(MEMBERS, pool._experts, strict=True):
         seen = {name: row[name] for name in member.sees}  # risks may be 1 in floats, log-odds are not
-        total += pool.weights()[member.name] * float(expert._raw_dot_one(seen))
+        asked = expert.log_odds(vector(seen, member.sees)) if isinstance(expert, Kalman) else None
+        said = float(expert._raw_dot_one(seen)) if asked is None else asked
+        total += pool.weights()[member.name] * said
     return total
 
 
@@ -94,9 +98,9 @@ def test_a_restored_expert_learns_on_bit_for_bit(config: StreamConfig) -> None:
     expert = trained(5, 200, config)
     wire = msgspec.msgpack.encode(expert.state())
     restored = Pool.restore(config, msgspec.msgpack.decode(wire, type=PoolState))
-    for features, label in rows(6, 200):
-        expert.learn(features, label, PARAMS)
-        restored.learn(features, label, PARAMS)
+    for number, (features, label) in enumerate(rows(6, 200), start=200):
+        expert.learn(features, label, PARAMS, number * DAY_MS // 8)
+        restored.learn(features, label, PARAMS, number * DAY_MS // 8)
         assert restored.snapshot(None, {}, PARAMS) == expert.snapshot(None, {}, PARAMS)
     assert restored.state() == expert.state()
 
@@ -129,15 +133,16 @@ def test_a_feature_that_never_varied_says_nothing() -> None:
 def test_the_season_is_learned_only_where_it_may_be_and_the_rest_is_the_same_until_then() -> None:
     """What is not heard leaves no trace: neither in weights nor in what others learn."""
     quiet, heard = Pool(StreamConfig()), Pool(StreamConfig())
-    for features, label in rows(3, 200):
-        quiet.learn({**features, SEASON[0]: float(label)}, label, PARAMS)
-        heard.learn({**features, SEASON[0]: float(label)}, label, PARAMS, seasoned=True)
+    for day, (features, label) in enumerate(rows(3, 200), start=1):
+        at_ms = day * DAY_MS
+        quiet.learn({**features, SEASON[0]: float(label)}, label, PARAMS, at_ms)
+        heard.learn({**features, SEASON[0]: float(label)}, label, PARAMS, at_ms, seasoned=True)
     place = FEATURE_NAMES.index(SEASON[0])
     assert quiet.snapshot(None, {}, PARAMS).coefficient[place] == 0.0
     assert heard.snapshot(None, {}, PARAMS).coefficient[place] > 0.1
     elsewhere = Pool(StreamConfig())
-    for features, label in rows(3, 200):
-        elsewhere.learn({**features, SEASON[0]: float(-label)}, label, PARAMS)
+    for day, (features, label) in enumerate(rows(3, 200), start=1):
+        elsewhere.learn({**features, SEASON[0]: float(-label)}, label, PARAMS, day * DAY_MS)
     coefficients = [pool.snapshot(None, {}, PARAMS).coefficient for pool in (quiet, elsewhere)]
     assert coefficients[0] == coefficients[1]
 
@@ -146,7 +151,8 @@ def test_a_season_that_begins_to_be_heard_does_not_jump() -> None:
     """The scaler knew it before, so the first step is as small as any other's."""
     pool = Pool(StreamConfig())
     for count, (features, label) in enumerate(rows(3, 400)):
-        pool.learn({**features, SEASON[0]: count / 400}, label, PARAMS, seasoned=count >= 300)
+        row = {**features, SEASON[0]: count / 400}
+        pool.learn(row, label, PARAMS, (count + 1) * DAY_MS, seasoned=count >= 300)
     place = FEATURE_NAMES.index(SEASON[0])
     assert 0.0 < abs(pool.snapshot(None, {}, PARAMS).coefficient[place]) < 1.0
 
@@ -222,25 +228,6 @@ def test_a_model_of_an_earlier_list_says_what_it_said() -> None:
         assert served.contributions(values)[known:] == [0.0] * (len(FEATURE_NAMES) - known)
 
 
-def test_a_pool_of_an_earlier_list_goes_on_and_learns_the_new_features() -> None:
-    config, added = StreamConfig(), FEATURE_NAMES[LISTS[0] :]
-    pool = trained(9, 300, config)
-    state = pool.state()
-    for learned in (state.counts, state.means, state.variances, *(m.weights for m in state.members)):
-        for name in added:
-            learned.pop(name, None)
-    for member in state.members:
-        for name in added:
-            member.squares.pop(name, None)
-    later = Pool.restore(config, state)
-    before, after = pool.snapshot(None, {}, PARAMS), later.snapshot(None, {}, PARAMS)
-    assert after.coefficient == before.coefficient[: LISTS[0]] + [0.0] * len(added)
-    for features, label in rows(10, 100):
-        later.learn(features, label, PARAMS)
-    learned_now = later.snapshot(None, {}, PARAMS).coefficient[LISTS[0] :]
-    assert sum(weight != 0.0 for weight in learned_now) == len(added) - len(SEASON)
-
-
 def test_risks_stay_off_zero_and_one_and_rise_with_log_odds() -> None:
     risks = [risk_of(step / 10) for step in range(-400, 401)]
     assert risks == sorted(risks)
@@ -270,3 +257,54 @@ def test_a_model_that_could_not_be_served_is_refused_at_once(change: dict[str, A
     assert Served(snapshot).no_order is not None
     with pytest.raises(ValueError, match=r"lacks a centre or a coefficient|no BG/NBD"):
         Served(msgspec.structs.replace(snapshot, **change))
+
+
+def test_before_the_first_fit_the_scaler_does_not_know_btyd() -> None:
+    """Zeros would stay in its mean and variance for good."""
+    pool = Pool(StreamConfig())
+    drawn = rows(12, 400)
+    for number, (features, label) in enumerate(drawn[:200]):
+        pool.learn(features, label, None, number * DAY_MS // 8)
+    assert BTYD not in pool.state().means
+    known = [btyd_log_odds(PARAMS, list(features.values()), 30.0) for features, _ in drawn[200:]]
+    for number, (features, label) in enumerate(drawn[200:], start=200):
+        pool.learn(features, label, PARAMS, number * DAY_MS // 8)
+    snapshot = pool.snapshot(None, {}, PARAMS)
+    assert snapshot.btyd_centre == pytest.approx(fmean(known))
+    assert snapshot.btyd_coefficient != 0.0
+
+
+def test_an_expert_alone_is_what_its_river_model_or_filter_says() -> None:
+    pool = trained(13, 700, StreamConfig())
+    alone = {name: Served(model) for name, model in pool.alone(PARAMS).items()}
+    assert list(alone) == [member.name for member in MEMBERS]
+    for features, _ in rows(14, 20):
+        values = list(features.values())
+        known = btyd_log_odds(PARAMS, values, 30.0)
+        row = pool._scaler.transform_one({**features, BTYD: known})
+        for member, expert in zip(MEMBERS, pool._experts, strict=True):
+            seen = {name: row[name] for name in member.sees}
+            if isinstance(expert, Kalman):
+                said = expert.log_odds(vector(seen, member.sees))
+            else:
+                said = float(expert._raw_dot_one(seen))
+            assert alone[member.name].log_odds(values) == pytest.approx(said, abs=1e-9)
+
+
+def test_a_champion_is_published_once_there_is_one() -> None:
+    """Over years of answers that two features explain, the base rate is beaten, but by several alike."""
+    pool = trained(15, 1_300, StreamConfig())
+    assert pool.champion() is None
+    assert pool.snapshot(None, {}, PARAMS).champion is None
+    for place in range(len(MEMBERS)):
+        pool._champion._means[place] = 0.5
+        pool._champion._moments[place][place] = 1e-6
+    pool._champion._blocks, pool._champion._means[3] = 40, 0.4
+    assert pool.snapshot(None, {}, PARAMS).champion == MEMBERS[3].name
+
+
+def test_a_pool_of_other_features_or_experts_is_refused() -> None:
+    state = trained(1, 10, StreamConfig()).state()
+    for change in ({"features": ["one"]}, {"experts": ["one"]}):
+        with pytest.raises(ValueError, match="other features or experts"):
+            Pool.restore(StreamConfig(), msgspec.structs.replace(state, **change))
