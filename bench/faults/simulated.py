@@ -210,13 +210,13 @@ def told() -> tuple[tuple[tuple[int, bytes], ...], list[tuple[int, int, Spoken]]
             said.append((done[0], done[1], spoken(decision.topic, encode(decision.payload))[1]))
 
     replay = Replay(config, hear, model=untrained(config))
-    original = replay.machine.apply
+    original = replay.machine.take_in
 
-    def apply(event: Any, source: int, offset: int) -> Any:
+    def take_in(event: Any, source: int, offset: int) -> int:
         done[source] = offset + 1
         return original(event, source, offset)
 
-    replay.machine.apply = apply  # type: ignore[method-assign]
+    replay.machine.take_in = take_in  # type: ignore[method-assign]
     replay.run(messages)
     return messages, said, {c: facts(s) for c, s in replay.machine.states.items()}
 

@@ -43,6 +43,12 @@ def replayed(values: list[bytes], folder: Path, **sources: object) -> dict[str, 
     return {name: (folder / "out" / name).read_bytes() for name in RESULTS}
 
 
+def without_products(value: bytes) -> bytes:
+    message = orjson.loads(value)
+    message["properties"].pop("products", None)
+    return orjson.dumps(message)
+
+
 @pytest.mark.parametrize(
     ("clickstream", "orders", "tell_click", "tell_order", "shop"),
     [
@@ -61,6 +67,8 @@ def test_a_replay_decides_the_same_whoever_collected(
     shop: ShopConfig,
 ) -> None:
     ours = list(lines(messages(shop)))
+    if orders == "debezium":  # rows of a table of orders do not say what was in them
+        ours = [without_products(value) if INPUTS[INPUT_OF(value)] == ORDERS else value for value in ours]
     theirs = [
         value if tell is None else retold.told(value, tell)
         for value, tell in ((v, tell_order if INPUTS[INPUT_OF(v)] == ORDERS else tell_click) for v in ours)
