@@ -7,12 +7,17 @@ import pytest
 
 from schemas.btyd import BtydParams
 from schemas.codec import utc
+from schemas.decisions import ChurnAlert, CustomerScore
+from schemas.topics import CUSTOMER_SCORES
 from streams.config import (
     DAY_MS,
     AlertConfig,
+    ReviewConfig,
     StreamConfig,
 )
+from streams.customer.alerts import SMALLEST_CHANGE, changes_of
 from streams.customer.decision import Outcome
+from streams.customer.features import FAMILIES, families_of
 from streams.learning.served import Served, log_odds_of
 from tests.streams.build import (
     MINUTE,
@@ -21,7 +26,10 @@ from tests.streams.build import (
     cancel,
     click,
     order,
+    random_events,
+    rich_model,
     snapshot_of,
+    with_btyd,
 )
 
 
@@ -159,3 +167,64 @@ def test_what_ends_an_episode_of_a_customer_without_orders_adds_up_to_its_risk()
     assert alert.reasons, "the term is not nothing"
     log_odds = alert.intercept + sum(reason.contribution for reason in alert.reasons)
     assert log_odds_of(alert.risk) == pytest.approx(log_odds)
+
+
+@pytest.mark.parametrize("model", [rich_model(), with_btyd(rich_model())])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_has_changed_is_told_against_the_review_before(model: Served, seed: int) -> None:
+    """Every review publishes a score here, so the features of this review and the one before are known."""
+    config = StreamConfig(
+        reviews=ReviewConfig(publish_risk_change=0.0),
+        alerts=AlertConfig(min_orders=1, raise_at=0.5, escalate_at=0.7, resolve_below=0.4),
+    )
+    shop = Shop(config, model)
+    shop.tell(*random_events(seed, customers=4))
+    shop.until(400)
+    compared = 0
+    seen: dict[str, list[float]] = {}  # by family, at the review before
+    waiting: dict[str, ChurnAlert] = {}
+    for decision in shop.said:
+        payload = decision.payload
+        if isinstance(payload, ChurnAlert):
+            waiting[decision.customer_id] = payload
+        elif isinstance(payload, CustomerScore):
+            now = families_of(model.contributions(payload.features))
+            alert = waiting.pop(decision.customer_id, None)
+            before = seen.get(decision.customer_id)
+            if alert is not None and before is not None:
+                expected = changes_of(before, now)
+                told = {change.family: change for change in alert.changed}
+                for change in expected:
+                    if abs(change.contribution_now - change.contribution_before) > SMALLEST_CHANGE + 0.001:
+                        assert told[change.family].contribution_now == change.contribution_now
+                        assert told[change.family].contribution_before == pytest.approx(
+                            change.contribution_before, abs=1e-3
+                        )
+                compared += len(expected)
+            seen[decision.customer_id] = now
+        elif decision.topic == CUSTOMER_SCORES:
+            seen.pop(decision.customer_id, None)  # withdrawn
+            waiting.pop(decision.customer_id, None)
+    assert compared > 10
+
+
+@pytest.mark.parametrize("model", [rich_model(), with_btyd(rich_model())])
+def test_reasons_are_shares_of_the_log_odds_that_was_served(model: Served) -> None:
+    """Four families are named; with the intercept and the families that are not, they give the risk."""
+    shop = Shop(StreamConfig(alerts=AlertConfig(min_orders=1, raise_at=0.5, resolve_below=0.4)), model)
+    shop.tell(*random_events(3, customers=4))
+    shop.until(400)
+    scores = {(score.customer_id, score.event_time): score for score in shop.scores()}
+    alerts = [alert for alert in shop.alerts() if (alert.customer_id, alert.event_time) in scores]
+    assert len(alerts) > 5
+    for alert in alerts:
+        score = scores[alert.customer_id, alert.event_time]
+        if score.risk != alert.risk:
+            continue  # a second review at the same moment
+        shares = dict(zip(FAMILIES, families_of(model.contributions(score.features)), strict=True))
+        named = {reason.family: reason.contribution for reason in alert.reasons}
+        assert len(named) == len(alert.reasons) == 4
+        assert {family: shares[family] for family in named} == named
+        rest = sum(share for family, share in shares.items() if family not in named)
+        log_odds = alert.intercept + sum(named.values()) + rest
+        assert log_odds == pytest.approx(log_odds_of(alert.risk), abs=1e-9)
