@@ -201,6 +201,8 @@ MODEL = Dashboard(
               (("max by (expert) (holdfast_expert_log_loss)", "{{expert}}"),)),
         Panel("Drifts", "Times that an expert's errors have changed for good.", "timeseries", "short",
               (("max by (expert) (holdfast_expert_drifts)", "{{expert}}"),)),
+        Panel("Champion", "1 for an expert that is better than each other beyond chance.", "timeseries",
+              "short", (("max by (expert) (holdfast_expert_champion)", "{{expert}}"),)),
         Panel("Examples a second", "Learned, and those that came again and were not.", "timeseries", "short",
               (("sum(rate(holdfast_learned_examples_total[$__rate_interval]))", "learned"),
                ("sum(rate(holdfast_repeated_examples_total[$__rate_interval]))", "repeated"))),
