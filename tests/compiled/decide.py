@@ -52,7 +52,7 @@ def decide(messages: Iterable[bytes], config: StreamConfig) -> str:
 
 def written(messages: Iterable[bytes]) -> str:
     """Hash the files of `holdfast replay`: lines of decisions, KPIs of days, report and page."""
-    settings = load(Path(os.devnull), {}, {"reviews.horizon_days": 20.0, "learner.publish_every": 50})
+    settings = load(Path(os.devnull), {}, {"reviews.horizon_days": 84.0})
     with TemporaryDirectory() as folder:
         file, out = Path(folder, "messages.jsonl"), Path(folder, "out")
         file.write_bytes(b"\n".join(messages) + b"\noops\n")
@@ -69,5 +69,5 @@ if __name__ == "__main__":
         f"{machine.__file__}\n"
         f"{decide(map(orjson.dumps, islice(shop.messages(clicks), 25_000)), StreamConfig(alerts=eager))}\n"
         f"{decide(map(orjson.dumps, cdnow.messages('tenth')), orders_only)}\n"
-        f"{written(map(orjson.dumps, islice(shop.messages(clicks), 25_000)))}\n"
+        f"{written(map(orjson.dumps, cdnow.messages('tenth')))}\n"
     )
