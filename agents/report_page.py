@@ -62,6 +62,7 @@ FIGURES: dict[str, tuple[str, int, str]] = {
     "top_decile_lift": ("lift, first tenth", 3, "×"),
     "lift_quality": ("lift quality", 3, ""),
     "precision": ("precision of alerts", 3, ""),
+    "mean_lead_days": ("mean lead of right alerts", 1, "days"),
     "alerts_per_day": ("alerts a day", 2, ""),
     "money_found": ("money found", 0, "currency"),
 }
