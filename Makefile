@@ -68,9 +68,9 @@ test-compiled: compiled ## run the tests of the core on the compiled hot path
 	@$(BIN)/pytest -q -n 2 --dist worksteal -o pythonpath="build/compiled ." tests/streams tests/compiled $(ARGS)
 
 # What it needs from npm is the accessibility checker. Screenshots stay in tests/console/screenshots.
-test-browser: setup ## run the console's tests in a browser (needs Chromium and npm)
+test-browser: setup ## run the tests of console and report in a browser (needs Chromium and npm)
 	@cd tests/console/page && npm ci --silent --no-audit --no-fund
-	@$(BIN)/pytest -q -m browser tests/console $(ARGS)
+	@$(BIN)/pytest -q -m browser tests/console tests/agents/test_report_in_browser.py $(ARGS)
 
 # One suite, two brokers: the tests that `make test` runs on the embedded broker, and those that only Kafka can pass.
 test-kafka: setup ## run the broker tests on Apache Kafka (needs Java 17, Maven and kcat; HOLDFAST_TEST_BROKER=host:port uses yours)

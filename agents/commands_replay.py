@@ -209,6 +209,7 @@ def _comparison(comparison: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
         "AUC": ("auc", 4),
         "log loss": ("log_loss", 4),
         "precision": ("precision", 3),
+        "mean lead": ("mean_lead_days", 1),
         "alerts/day": ("alerts_per_day", 2),
     }
     for variant in comparison["variants"][1:] if comparison else ():

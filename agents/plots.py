@@ -1,7 +1,8 @@
 """Plots as SVG text: axes with round numbers and units, lines, bars and a matrix, nothing that moves.
 
 Colours are CSS variables of the page around, so one drawing serves light, dark and paper. A plot is drawn in
-its own units of 640 by 320 and scales with the page; margins hold the longest labels that occur.
+its own units and scales with the page; margins hold the longest labels that occur. Letters shrink with a
+drawing, so each plot is drawn twice (`drawn`): for a page, and for a telephone, which shows the other one.
 """
 
 from __future__ import annotations
@@ -11,8 +12,21 @@ from html import escape
 from math import ceil, floor, log10
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 50
+_HALF_LETTER = 3.8
+
+
+class Size(NamedTuple):
+    """How large a plot is in its own units, and how many dates there is room for below it."""
+
+    name: str
+    width: int
+    height: int
+    dates: int
+
+
+BROAD = Size("broad", 640, 320, 6)
+NARROW = Size("narrow", 360, 270, 3)
 
 
 class Axis(NamedTuple):
@@ -53,20 +67,24 @@ def axis(low: float, high: float, title: str, shown: Callable[[float], str] = "{
 class Canvas:
     """A plot while it is drawn."""
 
-    def __init__(self, x: Axis, y: Axis, about: str) -> None:
-        self.x, self.y = x, y
+    def __init__(self, x: Axis, y: Axis, about: str, size: Size) -> None:
+        self.x, self.y, self.size = x, y, size
+        self.right, self.bottom = size.width - RIGHT, size.height - BOTTOM
         self.parts = [
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(about)}">',
+            f'<svg class="{size.name}" viewBox="0 0 {size.width} {size.height}" role="img" '
+            f'aria-label="{escape(about)}">',
         ]
         for value, label in y.ticks:
             at = self.down(value)
-            self.parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
+            self.parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{self.right}"/>')
             self.text(LEFT - 8, at + 4, label, "end")
         for value, label in x.ticks:
-            self.text(self.across(value), HEIGHT - BOTTOM + 18, label, "middle")
-        self.parts.append(f'<path class="axis" d="M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>')
-        self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x.title, "middle", "title")
-        middle = (TOP + HEIGHT - BOTTOM) / 2
+            half = len(label) * _HALF_LETTER  # a label near the edge moves in, so that nothing is cut off
+            at = min(max(self.across(value), half), size.width - half)
+            self.text(at, self.bottom + 18, label, "middle")
+        self.parts.append(f'<path class="axis" d="M{LEFT} {self.bottom}H{self.right}"/>')
+        self.text((LEFT + self.right) / 2, size.height - 8, x.title, "middle", "title")
+        middle = (TOP + self.bottom) / 2
         self.parts.append(
             f'<text class="title" text-anchor="middle" transform="translate(14 {middle:.1f}) rotate(-90)">'
             f"{escape(y.title)}</text>"
@@ -74,11 +92,11 @@ class Canvas:
 
     def across(self, value: float) -> float:
         """Place a value on the horizontal axis."""
-        return LEFT + (value - self.x.low) / (self.x.high - self.x.low) * (WIDTH - LEFT - RIGHT)
+        return LEFT + (value - self.x.low) / (self.x.high - self.x.low) * (self.right - LEFT)
 
     def down(self, value: float) -> float:
         """Place a value on the vertical axis."""
-        return HEIGHT - BOTTOM - (value - self.y.low) / (self.y.high - self.y.low) * (HEIGHT - TOP - BOTTOM)
+        return self.bottom - (value - self.y.low) / (self.y.high - self.y.low) * (self.bottom - TOP)
 
     def text(self, x: float, y: float, text: str, anchor: str, kind: str = "tick") -> None:
         """Write a few words."""
@@ -114,15 +132,20 @@ class Canvas:
         return "".join([*self.parts, "</svg>"])
 
 
-def dates(labels: Sequence[str]) -> tuple[tuple[float, str], ...]:
-    """Label at most six of some dates, evenly, by their place.
+def drawn(draw: Callable[[Size], Canvas]) -> str:
+    """Draw a plot in both sizes; the page shows the one that fits."""
+    return "".join(draw(size).done() for size in (BROAD, NARROW))
+
+
+def dates(labels: Sequence[str], most: int) -> tuple[tuple[float, str], ...]:
+    """Label at most so many of some dates, evenly, by their place.
 
     Examples
     --------
-    >>> dates(["1997-01-01", "1997-02-01"])
-    ((0.5, '1997-01-01'), (1.5, '1997-02-01'))
+    >>> dates(["1997-01-01", "1997-02-01", "1997-03-01"], most=2)
+    ((0.5, '1997-01-01'), (2.5, '1997-03-01'))
     """
-    step = max(1, -(-len(labels) // 6))
+    step = max(1, -(-len(labels) // most))
     return tuple((place + 0.5, labels[place]) for place in range(0, len(labels), step))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from agents.plots import Axis, Canvas, axis, dates, legend, matrix
+from agents.plots import Axis, Canvas, Size, axis, dates, drawn, legend, matrix
 from agents.variants import BASE
 from agents.wording import name_in_words
 from streams.evaluation.migration import NAMES
@@ -25,10 +25,12 @@ _STYLE = """
 *{box-sizing:border-box}body{margin:2rem auto;padding:0 1rem;max-width:1360px;background:var(--paper);
 color:var(--ink);font:15px/1.5 system-ui,sans-serif}h1{font-size:1.6rem;margin:0 0 .2rem}
 h2{font-size:1.15rem;margin:2rem 0 .5rem}p{margin:.3rem 0}.soft,figcaption{color:var(--soft)}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:1.5rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,560px),1fr));gap:1.5rem}
 figure{margin:0;min-width:0}section>figure{margin:1rem 0}figure h3{font-size:1rem;margin:0 0 .2rem}
 svg{width:100%;height:auto;display:block}
 svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .title{fill:var(--ink)}
+svg .value{fill:var(--ink);paint-order:stroke;stroke:var(--paper);stroke-width:3px}
+svg.narrow{display:none}
 .grid{stroke:var(--grid);fill:none}.axis{stroke:var(--soft);fill:none}.bar{fill:var(--main)}
 .line{fill:none;stroke-width:2}.line.main{stroke:var(--main)}.line.other{stroke:var(--other);
 stroke-dasharray:5 4}.dot.main{fill:var(--main)}.legend{font-size:.85rem;margin:0}
@@ -44,6 +46,12 @@ td small,th small{display:block;color:var(--soft);white-space:nowrap}.clear{font
 .matrix td,.matrix th{padding:.2rem .45rem}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.8rem;margin:1rem 0}
 .facts div{border-top:2px solid var(--main);padding-top:.3rem}.facts b{display:block;font-size:1.35rem}
+.when{white-space:nowrap}
+@media (max-width:620px){svg.broad{display:none}svg.narrow{display:block}
+.stack thead{display:none}.stack,.stack tbody{display:block}.stack tr{display:grid;
+grid-template-columns:1fr 1fr;padding:.5rem 0;border-bottom:1px solid var(--grid)}
+.stack th,.stack td{border:0;padding:.1rem 0;text-align:left}.stack th,.stack .text{grid-column:1/-1}
+.stack th{font-weight:600}.stack td::before{content:attr(data-of) " ";color:var(--soft)}}
 """
 
 FIGURES: dict[str, tuple[str, int, str]] = {
@@ -54,6 +62,7 @@ FIGURES: dict[str, tuple[str, int, str]] = {
     "top_decile_lift": ("lift, first tenth", 3, "×"),
     "lift_quality": ("lift quality", 3, ""),
     "precision": ("precision of alerts", 3, ""),
+    "mean_lead_days": ("mean lead of right alerts", 1, "days"),
     "alerts_per_day": ("alerts a day", 2, ""),
     "money_found": ("money found", 0, "currency"),
 }
@@ -193,14 +202,17 @@ def _reliability(bins: list[dict[str, Any]]) -> str:
     points = [(bin_["risk"], bin_["churn_rate"]) for bin_ in bins if bin_["n"]]
     if not points:
         return _nothing(title)
-    canvas = Canvas(
-        axis(0.0, 1.0, "risk served (mean of a bin)"), axis(0.0, 1.0, "share that left"), "Reliability curve"
-    )
-    canvas.line([(0.0, 0.0), (1.0, 1.0)], "other")
-    canvas.line(points, "main", dots=True)
+    across, up = axis(0.0, 1.0, "risk served (mean of a bin)"), axis(0.0, 1.0, "share that left")
+
+    def draw(size: Size) -> Canvas:
+        canvas = Canvas(across, up, "Reliability curve", size)
+        canvas.line([(0.0, 0.0), (1.0, 1.0)], "other")
+        canvas.line(points, "main", dots=True)
+        return canvas
+
     return _figure(
         title,
-        legend({"main": "served risk, bins of 0.05", "other": "perfect"}) + canvas.done(),
+        legend({"main": "served risk, bins of 0.05", "other": "perfect"}) + drawn(draw),
         "Below the diagonal too many were called leavers, above it too few.",
     )
 
@@ -210,14 +222,18 @@ def _loss(periods: list[dict[str, Any]]) -> str:
     if not periods:
         return _nothing(title)
     every = [period[name] for period in periods for name in ("log_loss", "log_loss_base")]
-    across = Axis(0.0, float(len(periods)), dates([p["from"] for p in periods]), "questions asked from")
-    canvas = Canvas(across, axis(min(0.0, *every), max(every), "log loss (nats)"), title)
-    for name, kind in (("log_loss_base", "other"), ("log_loss", "main")):
-        points = [(place + 0.5, period[name]) for place, period in enumerate(periods)]
-        canvas.line(points, kind, dots=kind == "main")
+    up = axis(min(0.0, *every), max(every), "log loss (nats)")
+
+    def draw(size: Size) -> Canvas:
+        canvas = Canvas(_over_time(periods, "questions asked from", size), up, title, size)
+        for name, kind in (("log_loss_base", "other"), ("log_loss", "main")):
+            points = [(place + 0.5, period[name]) for place, period in enumerate(periods)]
+            canvas.line(points, kind, dots=kind == "main")
+        return canvas
+
     return _figure(
         title,
-        legend({"main": "served", "other": "always the period's churn rate"}) + canvas.done(),
+        legend({"main": "served", "other": "always the period's churn rate"}) + drawn(draw),
         f"Periods of {periods[0]['days']} days. Lower is better; where lines meet, the model adds nothing.",
     )
 
@@ -228,19 +244,23 @@ def _lift(deciles: list[dict[str, Any]]) -> str:
         return _nothing(title)
     ticks = tuple((float(place), str(place)) for place in range(1, len(deciles) + 1))
     high = max(1.0, *(decile["lift"] for decile in deciles))
-    canvas = Canvas(
-        Axis(0.5, len(deciles) + 0.5, ticks, "tenth of the answers, the highest risk first"),
-        axis(0.0, high, "lift (×)"),
-        title,
-    )
-    for decile in deciles:
-        place = decile["decile"]
-        canvas.bar(place - 0.42, place + 0.42, decile["lift"], f"{decile['lift']:.2f} ×")
-        canvas.text(canvas.across(place), canvas.down(decile["lift"]) - 4, f"{decile['lift']:.2f}", "middle")
-    canvas.line([(0.5, 1.0), (len(deciles) + 0.5, 1.0)], "other")
+    across = Axis(0.5, len(deciles) + 0.5, ticks, "tenth of the answers, the highest risk first")
+    up = axis(0.0, high, "lift (×)")
+
+    def draw(size: Size) -> Canvas:
+        canvas = Canvas(across, up, title, size)
+        for decile in deciles:
+            place = decile["decile"]
+            canvas.bar(place - 0.42, place + 0.42, decile["lift"], f"{decile['lift']:.2f} ×")
+        canvas.line([(0.5, 1.0), (len(deciles) + 0.5, 1.0)], "other")
+        for decile in deciles:  # over the line, which may run where a number stands
+            at = canvas.across(decile["decile"]), canvas.down(decile["lift"]) - 4
+            canvas.text(*at, f"{decile['lift']:.2f}", "middle", "value")
+        return canvas
+
     return _figure(
         title,
-        legend({"other": "chance"}) + canvas.done(),
+        legend({"other": "chance"}) + drawn(draw),
         "Churn rate of a tenth over that of all. Where most leave, no lift can be large.",
     )
 
@@ -249,13 +269,21 @@ def _alerts(periods: list[dict[str, Any]]) -> str:
     title = "Alerts a day"
     if not periods:
         return _nothing(title)
-    across = Axis(0.0, float(len(periods)), dates([p["from"] for p in periods]), "raised from")
-    canvas = Canvas(across, axis(0.0, max(p["per_day"] for p in periods), "alerts a day"), title)
-    for place, period in enumerate(periods):
-        canvas.bar(place, place + 1, period["per_day"], f"{period['from']}: {period['raised']} raised")
+    up = axis(0.0, max(p["per_day"] for p in periods), "alerts a day")
+
+    def draw(size: Size) -> Canvas:
+        canvas = Canvas(_over_time(periods, "raised from", size), up, title, size)
+        for place, period in enumerate(periods):
+            canvas.bar(place, place + 1, period["per_day"], f"{period['from']}: {period['raised']} raised")
+        return canvas
+
     length = periods[0]["days"]
     over = "by day" if length == 1 else f"mean over {length} days"
-    return _figure(title, canvas.done(), f"Episodes raised, {over} of event time.")
+    return _figure(title, drawn(draw), f"Episodes raised, {over} of event time.")
+
+
+def _over_time(periods: list[dict[str, Any]], what: str, size: Size) -> Axis:
+    return Axis(0.0, float(len(periods)), dates([p["from"] for p in periods], size.dates), what)
 
 
 def _lead(alerts: dict[str, Any]) -> str:
@@ -263,17 +291,20 @@ def _lead(alerts: dict[str, Any]) -> str:
     bars = alerts["lead_histogram"]
     if not bars:
         return _nothing(title)
-    canvas = Canvas(
-        axis(bars[0]["low"], bars[-1]["high"], "days before the silence came to one horizon"),
-        axis(0.0, max(bar["n"] for bar in bars), "alerts"),
-        title,
-    )
-    for bar in bars:
-        canvas.bar(bar["low"], bar["high"], bar["n"], f"{bar['low']:g} to {bar['high']:g} days: {bar['n']}")
+    across = axis(bars[0]["low"], bars[-1]["high"], "days before the silence came to one horizon")
+    up = axis(0.0, max(bar["n"] for bar in bars), "alerts")
+
+    def draw(size: Size) -> Canvas:
+        canvas = Canvas(across, up, title, size)
+        for bar in bars:
+            low, high = bar["low"], bar["high"]
+            canvas.bar(low, high, bar["n"], f"{low:g} to {high:g} days: {bar['n']}")
+        return canvas
+
     spread = alerts["lead_days"]
     return _figure(
         title,
-        canvas.done(),
+        drawn(draw),
         f"Median {number(spread['median'], 0)} days, one in ten under {number(spread['p10'], 0)}. "
         f"{alerts['too_late']:,} came too late (below 0).",
     )
@@ -283,13 +314,14 @@ def _open(alerts: list[dict[str, Any]]) -> str:
     if not alerts:
         return ""
     rows = "".join(
-        f"<tr><th>{escape(alert['customer_id'])}</th><td>{alert['since']}</td><td>{alert['risk']:.2f}</td>"
-        f"<td>{alert['value_at_risk']:,.2f}</td>"
+        f"<tr><th>{escape(alert['customer_id'])}</th><td class=when data-of=since>{alert['since']}</td>"
+        f"<td data-of=risk>{alert['risk']:.2f}</td>"
+        f"<td data-of='value at risk'>{alert['value_at_risk']:,.2f}</td>"
         f"<td class='text'>{escape('; '.join(alert['why']) or 'no single reason stands out')}</td></tr>"
         for alert in alerts
     )
     return (
-        "<section><h2>Open alerts with the most at risk</h2><div class='wide'><table><thead><tr>"
+        "<section><h2>Open alerts with the most at risk</h2><div class='wide'><table class=stack><thead><tr>"
         "<th>customer</th><th>since</th><th>risk</th><th>value at risk (currency)</th>"
         "<th class='text'>why</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div></section>"

@@ -1,8 +1,9 @@
 """How many events a second a replay takes: `python -m bench.replay`.
 
-First `holdfast replay` itself, on a file of the throughput bench's workload (96 % clicks): reading, routing,
-decoding, merging, customers, learning, results and report written. It runs on one core; what counts is events
-a second of CPU time, all its processes, and of wall time, less what the same command needs for one event.
+First `holdfast replay` itself, on files: reading, routing, decoding, merging, customers, learning, results
+and report written. An event is a line, click or order. What it costs depends on how often customers are
+looked at, so there are three files (`told`). It runs on one core; what counts is events a second of CPU time,
+all its processes, and of wall time, less what the same command needs for one event.
 
 Then three workloads that are in memory before the clock starts, so that what is measured is `streams.replay`
 and nothing is written. CDNOW has orders only, months apart, so most of its work is reviews that time brings;
@@ -31,6 +32,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from agents.replay import REPORT
 from bench import workload
 from bench.decode import calibrate
 from bench.figures import table
@@ -115,26 +117,61 @@ def command_seconds(file: Path, out: Path) -> tuple[float, float]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure_command(events: int) -> str:
-    """Measure `holdfast replay` on the workload's file."""
-    lines = list(workload.messages(events, max(1, events // EVENTS_PER_CUSTOMER)))
-    clicks = sum(b'"Order Completed"' not in line for line in lines)
-    walls, cpus = [], []
+def told(most: int) -> dict[str, list[bytes]]:
+    """Give the messages of each file that the command reads, by what they are.
+
+    In the throughput bench's workload every click is a visit of its own: after each of a customer who has
+    ordered, a session ends and is reviewed. In a shop clicks come in visits of several. A clickstream without
+    any order has nobody to review: what is left is to read, merge, fold and remember.
+    """
+    own = list(workload.messages(most, max(1, most // EVENTS_PER_CUSTOMER)))
+    return {
+        "throughput's: each click a visit": own,
+        "simulated shop: clicks in visits": [
+            orjson.dumps(message) for message in islice(shop.messages(SHOP), most)
+        ],
+        "throughput's clicks, no order": [line for line in own if b'"Order Completed"' not in line],
+    }
+
+
+def measure_command(most: int) -> str:
+    """Measure `holdfast replay` on files, all of whose results are written; decisions are an event's."""
+    rows = []
     with TemporaryDirectory(prefix="holdfast-bench-") as folder:
-        one, many = Path(folder, "one.jsonl"), Path(folder, "many.jsonl")
-        one.write_bytes(lines[0] + b"\n")
-        many.write_bytes(b"\n".join(lines) + b"\n")
-        for number in range(RUNS):
-            start_wall, start_cpu = command_seconds(one, Path(folder, f"one-{number}"))
-            wall, cpu = command_seconds(many, Path(folder, f"many-{number}"))
-            walls.append(events / (wall - start_wall))
-            cpus.append(events / (cpu - start_cpu))
-    rows = [
-        ("events/s of a core (CPU time)", f"{median(cpus):,.0f}", f"{max(cpus):,.0f}"),
-        ("events/s of wall time", f"{median(walls):,.0f}", f"{max(walls):,.0f}"),
-    ]
-    what = f"holdfast replay, {events:,} events, {clicks / events:.1%} clicks"
-    return table((what, "median", "most"), rows)
+        one = Path(folder, "one.jsonl")
+        for name, lines in told(most).items():
+            one.write_bytes(lines[0] + b"\n")
+            many = Path(folder, "many.jsonl")
+            many.write_bytes(b"\n".join(lines) + b"\n")
+            clicks = sum(b'"Order ' not in line for line in lines)
+            walls, cpus = [], []
+            for _ in range(RUNS):
+                start_wall, start_cpu = command_seconds(one, Path(folder, "out"))
+                wall, cpu = command_seconds(many, Path(folder, "out"))
+                walls.append(len(lines) / (wall - start_wall))
+                cpus.append(len(lines) / (cpu - start_cpu))
+            decisions = sum(orjson.loads(Path(folder, "out", REPORT).read_bytes())["decisions"].values())
+            rows.append(
+                (
+                    name,
+                    f"{len(lines):,}",
+                    f"{clicks / len(lines):.1%}",
+                    f"{decisions / len(lines):.2f}",
+                    f"{median(cpus):,.0f}",
+                    f"{max(cpus):,.0f}",
+                    f"{median(walls):,.0f}",
+                )
+            )
+    titles = (
+        "holdfast replay",
+        "events",
+        "clicks",
+        "decisions",
+        "events/s of CPU",
+        "most",
+        "of wall time",
+    )
+    return table(titles, rows)
 
 
 def main() -> None:

@@ -110,8 +110,8 @@ def input_of(config: SourceConfig) -> InputOf:
 
 
 def _is_segment_order(line: bytes) -> bool:
-    # All these names hold "Order"; in JSON a letter may also be written as \\u and its number.
-    if b"Order" not in line and b"\\u" not in line:
+    # All these names hold "Order"; in JSON a letter may also be written as a backslash and its number.
+    if b"\\" not in line and b"Order" not in line:
         return False
     name = _marks(line).event
     return isinstance(name, str) and name in ORDER_EVENTS

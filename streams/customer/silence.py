@@ -63,7 +63,9 @@ class Silence:
         self._intercept = model.intercept
         self._recency_days = (state.order_ms - state.first_order_ms) / DAY_MS
         self._mean_gap_days = (self._recency_days + GAP_PRIOR_DAYS) / state.orders
-        self._rest = model.contributions(values)
+        coefficient, centre = model.coefficient, model.centre
+        # Not `contributions`: BG/NBD's term moves, and is dear.
+        self._rest = [coefficient[place] * (values[place] - centre[place]) for place in range(len(values))]
         self._threshold = threshold
 
     def excess_at(self, as_of_ms: int) -> float:

@@ -35,13 +35,15 @@ class Tally:
         Alerts, and those of them that are known to be right or wrong.
     money_right, money_judged
         Predicted value, when the alert was raised, behind the right ones and behind all that are judged.
+    lead_days
+        Lead times of the right ones, added up.
     """
 
-    __slots__ = ("money_judged", "money_right", "raised", "right", "wrong")
+    __slots__ = ("lead_days", "money_judged", "money_right", "raised", "right", "wrong")
 
     def __init__(self) -> None:
         self.raised = self.right = self.wrong = 0
-        self.money_right = self.money_judged = 0.0
+        self.money_right = self.money_judged = self.lead_days = 0.0
 
 
 class AlertTallies:
@@ -113,7 +115,9 @@ class AlertTallies:
     def _right(self, tally: Tally, waiting: _Waiting) -> None:
         tally.right += 1
         tally.money_right += waiting.predicted_value
-        self.lead_days.append(waiting.alert.lead_ms / DAY_MS)
+        lead_days = waiting.alert.lead_ms / DAY_MS
+        tally.lead_days += lead_days
+        self.lead_days.append(lead_days)
 
     def settle(self, until_ms: int) -> None:
         """Settle what can be settled when everything up to a time is known; the rest stays open."""

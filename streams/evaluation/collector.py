@@ -135,18 +135,19 @@ class Collector:
         asked = np.array([number[name] for name in judged.customers], np.int64)
         alerted = np.array([number[name] for name in tallies], np.int64)
         sums = np.array(
-            [(t.raised, t.right, t.wrong, t.money_right) for t in tallies.values()], np.float64
-        ).reshape(-1, 4)
+            [(t.raised, t.right, t.wrong, t.money_right, t.lead_days) for t in tallies.values()], np.float64
+        ).reshape(-1, 5)
         days = self._days
 
         def measure(drawn: Floats | None) -> dict[str, float | None]:
             if drawn is None:
                 found = measures(judged)
-                raised, right, wrong, money = sums.sum(axis=0)
+                raised, right, wrong, money, lead = sums.sum(axis=0)
             else:
                 found = measures(judged, drawn[asked])
-                raised, right, wrong, money = drawn[alerted] @ sums
+                raised, right, wrong, money, lead = drawn[alerted] @ sums
             found["precision"] = float(right / (right + wrong)) if right + wrong else None
+            found["mean_lead_days"] = float(lead / right) if right else None
             found["alerts_per_day"] = float(raised / days) if days > 0.0 else None
             found["money_found"] = float(money)
             return found

@@ -1,18 +1,24 @@
-"""Replays two shops and prints what was decided and what is remembered, as hashes: one line a shop.
+"""Replays two shops and prints what was decided, remembered and written, as hashes.
 
 A program of its own, because a process has the compiled modules or the interpreter's, not both.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from hashlib import sha256
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 
+from agents.lines import Lines
+from agents.replay import RESULTS, replay_files
 from agents.routing import route
+from agents.settings import load
 from samples import cdnow, shop
 from samples.shop_config import ShopConfig
 from schemas.codec import encode
@@ -44,6 +50,17 @@ def decide(messages: Iterable[bytes], config: StreamConfig) -> str:
     return f"{count} decisions {said.hexdigest()} {len(replay.machine.states)} states {kept.hexdigest()}"
 
 
+def written(messages: Iterable[bytes]) -> str:
+    """Hash the files of `holdfast replay`: lines of decisions, KPIs of days, report and page."""
+    settings = load(Path(os.devnull), {}, {"reviews.horizon_days": 84.0})
+    with TemporaryDirectory() as folder:
+        file, out = Path(folder, "messages.jsonl"), Path(folder, "out")
+        file.write_bytes(b"\n".join(messages) + b"\noops\n")
+        content = replay_files(settings, [Lines(str(file))], out)
+        assert content["model"]["btyd"]["parameters"] is not None
+        return " ".join(f"{name} {sha256((out / name).read_bytes()).hexdigest()}" for name in RESULTS)
+
+
 if __name__ == "__main__":
     clicks = ShopConfig(customers=150, days=120, seed=5, duplicate_rate=0.02, disorder_ms=200_000)
     orders_only = StreamConfig(reviews=ReviewConfig(horizon_days=84.0))
@@ -52,4 +69,5 @@ if __name__ == "__main__":
         f"{machine.__file__}\n"
         f"{decide(map(orjson.dumps, islice(shop.messages(clicks), 25_000)), StreamConfig(alerts=eager))}\n"
         f"{decide(map(orjson.dumps, cdnow.messages('tenth')), orders_only)}\n"
+        f"{written(map(orjson.dumps, cdnow.messages('tenth')))}\n"
     )

@@ -169,6 +169,7 @@ def test_alerts_are_right_wrong_or_open_as_the_orders_say(
     assert (figures["right"], figures["wrong"]) == (right, wrong)
     assert figures["open"] == len(raised) - right - wrong
     assert sorted(outcomes.lead_days) == sorted(leads)
+    assert sum(tally.lead_days for tally in outcomes.customers.values()) == pytest.approx(sum(leads))
     assert figures["money_found"] == 10.0 * right
     assert figures["too_late"] == sum(lead < 0 for lead in leads)
 
