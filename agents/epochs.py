@@ -39,11 +39,11 @@ from agents.session import Session
 from agents.settings import Settings
 from agents.stores import Position
 from agents.transport import Consumer, OutputRecord, Producer
+from agents.visitors import open_machine, visitor_records
 from agents.watchdog import Progress
 from schemas.codec import encode
 from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
-from streams.customer.machine import CustomerMachine
 from streams.intake import Intake, Refused
 from streams.learning.served import Served
 
@@ -121,7 +121,9 @@ class Room:
         self.sequence = marker.sequence if marker else 0
         model = Served(marker.model) if marker else feed.latest
         self.states = recovered.states
-        self.machine = CustomerMachine(settings.streams, model, partition, self._inputs, states=self.states)
+        self.machine, self._visitors = open_machine(
+            settings, model, partition, self.states, consumer.topic_partitions
+        )
         if marker:
             self.machine.watermark.at_ms = marker.watermark_ms
         self.machine.expect(self.states.dues())
@@ -132,6 +134,7 @@ class Room:
             settings.dead_letters.max_message_bytes,
             int(settings.time.max_ahead_seconds * SECOND_MS),
             settings.sources,
+            settings.identity.enabled,
         )
         self._sealed_records = 0  # of those that the intake has taken
         self._paused: set[TP] = set()
@@ -312,6 +315,8 @@ class Room:
             value = None if payload is None else encode(payload)
             self._put(*self._place_of[topic], (customer_id.encode(), value, []))
         self._meter.said(decisions)
+        for place, record in self._visitors.outgoing():
+            self._put(*place, record)
 
     def _put(self, topic: str, partition: int, record: OutputRecord) -> None:
         self._out.setdefault((topic, partition), []).append(record)
@@ -390,22 +395,26 @@ class Room:
         await self._settle_outputs()
         dirty, machine.dirty = machine.dirty, {}
         states, erased = state_records(dirty, machine.states)
+        visitors = self._visitors.changed()
+        kept, gone = visitor_records(visitors)
         try:
             await self.ledger.append(states)
+            await self.ledger.append(kept)  # once the customers are there: see `streams.identity.stage`
             if self._may_adopt():
                 machine.adopt(self._feed.latest)
             marker = self._marker()
-            offset = await self.ledger.commit(marker_record(marker), erased)
+            offset = await self.ledger.commit(marker_record(marker), erased + gone)
         except Fenced:
             self._lose()
             return
         self.sequence = marker.sequence
         self._marked_ms = marker.watermark_ms
-        self.states.flush(dirty, Position(marker.sequence, offset))
+        self.states.flush(dirty, Position(marker.sequence, offset), visitors)
         for topic, offset in marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
         self._sealed_records, self._erased_since = self._intake.taken, 0
         self._measure(states)
+        self._visitors.measure()
 
     async def _settle_outputs(self) -> None:
         """Wait until everything said so far is acknowledged."""

@@ -47,6 +47,13 @@ class Change(NamedTuple):
     state: CustomerState | None
 
 
+class VisitorChange(NamedTuple):
+    """What became of a visitor (`streams.identity`); no value for one who is gone."""
+
+    anonymous_id: str
+    value: bytes | None
+
+
 class StoreDamaged(Exception):  # noqa: N818 - a state of the world, named after it
     """A store cannot read what it once wrote, or cannot write."""
 
@@ -68,7 +75,15 @@ class StateStore(MutableMapping[str, CustomerState]):
         """Take over what the changelog says, in its order."""
 
     @abstractmethod
-    def flush(self, dirty: Iterable[str], position: Position) -> None:
+    def restore_visitors(self, changes: Iterable[VisitorChange]) -> None:
+        """Take over what the changelog says of visitors, in its order."""
+
+    @abstractmethod
+    def visitors(self) -> dict[str, bytes]:
+        """Give the visitors that were restored or flushed, as they are on the wire; to be asked once."""
+
+    @abstractmethod
+    def flush(self, dirty: Iterable[str], position: Position, visitors: Iterable[VisitorChange] = ()) -> None:
         """Make an epoch durable here too, all of it or nothing.
 
         Parameters
@@ -77,6 +92,8 @@ class StateStore(MutableMapping[str, CustomerState]):
             Customers whose state was made, changed or erased since the last flush.
         position
             What the store stands for then; the changelog has acknowledged it.
+        visitors
+            Those who changed. They are few and live in memory, so a store has them for the next start only.
         """
 
     @abstractmethod
@@ -135,10 +152,11 @@ class MemoryStore(StateStore):
         self._in_use: dict[str, CustomerState] = {}  # handed out since the last flush
         self._cached: OrderedDict[str, CustomerState] = OrderedDict()
         self._kept: dict[str, bytes] = {}
+        self._visitors: dict[str, bytes] = {}
 
     def wipe(self) -> None:
         """Forget everything."""
-        self._in_use, self._cached, self._kept = {}, OrderedDict(), {}
+        self._in_use, self._cached, self._kept, self._visitors = {}, OrderedDict(), {}, {}
 
     close = wipe
 
@@ -150,7 +168,25 @@ class MemoryStore(StateStore):
             else:
                 self._kept[customer_id] = with_due(state, value)
 
-    def flush(self, dirty: Iterable[str], position: Position) -> None:  # noqa: ARG002 - nothing to write
+    def restore_visitors(self, changes: Iterable[VisitorChange]) -> None:
+        """Keep the latest of each visitor."""
+        for anonymous_id, value in changes:
+            if value is None:
+                self._visitors.pop(anonymous_id, None)
+            else:
+                self._visitors[anonymous_id] = value
+
+    def visitors(self) -> dict[str, bytes]:
+        """Hand over the visitors that were restored."""
+        visitors, self._visitors = self._visitors, {}
+        return visitors
+
+    def flush(
+        self,
+        dirty: Iterable[str],  # noqa: ARG002 - nothing to write
+        position: Position,  # noqa: ARG002
+        visitors: Iterable[VisitorChange] = (),  # noqa: ARG002
+    ) -> None:
         """Let those that are in use no longer become bytes."""
         cached = self._cached
         cached.update(self._in_use)

@@ -21,6 +21,7 @@ from streams.clock.merge import Merge
 from streams.config import StreamConfig, days_ms
 from streams.customer.decision import Decision
 from streams.customer.machine import CustomerMachine
+from streams.identity.machine import JoiningMachine
 from streams.learning.machine import LearnerMachine
 from streams.learning.prequential import Prequential
 from streams.learning.served import Served, untrained
@@ -83,11 +84,13 @@ class Replay:
         self.said: Counter[str] = Counter()
         self.quality = Prequential()
         self.learner = LearnerMachine(config) if model is None else None
-        self.machine = CustomerMachine(config, Served(model or untrained(config)))
+        served = Served(model or untrained(config))
+        joins = config.identity.enabled
+        self.machine = JoiningMachine(config, served) if joins else CustomerMachine(config, served)
         self._sink = sink
         self._refuse = refuse
         self._max_bytes = max_bytes
-        self._decoders = [decoder_for(name, config.sources) for name in INPUTS]
+        self._decoders = [decoder_for(name, config.sources, joins) for name in INPUTS]
         self.first_ms: int | None = None
         self.last_ms: int | None = None
         self._grace_ms = days_ms(2 * config.reviews.horizon_days)
