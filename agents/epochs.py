@@ -388,7 +388,8 @@ class Room:
         self._sealed_at = time.monotonic()
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
-        if not (self._since_seal or machine.dirty or self._unacknowledged or moved_ms >= MINUTE_MS):
+        changed = self._since_seal or machine.dirty or self._visitors.are_left
+        if not (changed or self._unacknowledged or moved_ms >= MINUTE_MS):
             return
         if not self._is_ours():
             return

@@ -83,6 +83,11 @@ class Visitors:
         self._left = [VisitorChange(anonymous_id, None) for anonymous_id in left]
         self._dropped = 0
 
+    @property
+    def are_left(self) -> bool:
+        """Whether visitors wait to be removed, which no record will call for."""
+        return bool(self._left)
+
     def outgoing(self) -> list[tuple[Place, OutputRecord]]:
         """Take what is to be put on the clickstream, each with where."""
         if self._machine is None:

@@ -105,7 +105,7 @@ class JoiningMachine(CustomerMachine):
 
     def _identified(self, event: Identified, source: int, offset: int) -> int:
         visitor, customer_id = event.anonymous_id, event.customer_id
-        if not self.stage.is_known(visitor, customer_id, event.time_ms):
+        if not self.stage.is_known(visitor, customer_id, event.time_ms, source, offset):
             self._expire()
             if not self._is_here(customer_id):  # nor can anybody say where its clicks should go
                 self._count(Joined.MISPLACED.value, 1)

@@ -13,9 +13,10 @@ what is kept follows from the states and not from the order in which they were r
 customer name a visitor who is known to be theirs. They change nothing, so nothing is written for them, but
 for the time at which the visitor was seen, and that only every eighth of the time that a click may wait.
 
-A record that comes again changes nothing. What changed a visitor is known by its offset. A click that is
-given at once leaves no mark here, and is given again; the customer knows by offset what has been applied.
-That is also why a visitor must never be durable before the customers of the same records are.
+A record that comes again changes nothing. A visitor who changes takes down how far each input had been read
+by then, and leaves out what lies before that. A click that is given at once leaves no mark here, and is given
+again; the customer knows by offset what has been applied. That is also why a visitor must never be durable
+before the customers of the same records are.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class IdentityStage:
         self.dirty: dict[str, None] = {}
         self.dropped = 0
         self._config = config
-        self._inputs = inputs
+        self._read = [-1] * inputs  # newest offset seen, for each input
         self._hold_ms = days_ms(config.hold_days)
         self._grain_ms = self._hold_ms // 8
         # Both follow from the states, so nothing but the states has to survive.
@@ -97,6 +98,7 @@ class IdentityStage:
         Given
             The click as a customer's, when the visitor was identified before; nothing while it waits.
         """
+        self._read[source] = offset
         visitor = self._visitor(anonymous_id, time_ms)
         if visitor is None:
             return Given(Joined.BLOCKED)
@@ -112,11 +114,12 @@ class IdentityStage:
         before = visitor.clicks
         visitor.clicks = add_click(before, time_ms, funnel, key, self._config.clicks_per_visitor)
         self.dropped += len(before) > 0 and len(visitor.clicks) == len(before) and visitor.clicks != before
-        self._mark(anonymous_id, visitor, time_ms, source, offset)
+        self._mark(anonymous_id, visitor, time_ms)
         return Given(Joined.HELD)
 
-    def is_known(self, anonymous_id: str, customer_id: str, time_ms: int) -> bool:
+    def is_known(self, anonymous_id: str, customer_id: str, time_ms: int, source: int, offset: int) -> bool:
         """Tell whether a visitor is that customer's already: then a message that says so says nothing new."""
+        self._read[source] = offset
         visitor = self.states.get(anonymous_id)
         if visitor is None or not visitor.customers or visitor.customers[-1] != customer_id:
             return False
@@ -132,6 +135,7 @@ class IdentityStage:
         Given
             The clicks that waited, as the customer's; to be applied before the message itself.
         """
+        self._read[source] = offset
         visitor = self._visitor(anonymous_id, time_ms)
         if visitor is None:
             return Given(Joined.BLOCKED)
@@ -147,7 +151,7 @@ class IdentityStage:
             visitor.customers.remove(customer_id)
         elif len(visitor.customers) >= self._config.customers_per_visitor:
             self._share(visitor)
-            self._mark(anonymous_id, visitor, time_ms, source, offset)
+            self._mark(anonymous_id, visitor, time_ms)
             return Given(Joined.SHARED)
         elif known >= self._config.visitors_per_customer:
             return Given(Joined.FULL)
@@ -157,7 +161,7 @@ class IdentityStage:
         waited = without_old(visitor.clicks, time_ms - self._hold_ms)
         self.dropped += count_of(visitor.clicks) - count_of(waited)
         visitor.clicks = b""
-        self._mark(anonymous_id, visitor, time_ms, source, offset)
+        self._mark(anonymous_id, visitor, time_ms)
         return Given(Joined.IDENTIFIED, tuple(clicks_of(waited, customer_id)))
 
     def expire(self, watermark_ms: int) -> int:
@@ -194,7 +198,7 @@ class IdentityStage:
             return None
         while len(self.states) >= self._config.visitors_per_partition:
             self._forget_oldest()
-        visitor = self.states[anonymous_id] = new_visitor(time_ms, self._inputs)
+        visitor = self.states[anonymous_id] = new_visitor(time_ms, len(self._read))
         heappush(self._seen, (time_ms, anonymous_id))
         self.dirty[anonymous_id] = None
         return visitor
@@ -205,9 +209,11 @@ class IdentityStage:
             visitor.seen_ms = time_ms
             self.dirty[anonymous_id] = None
 
-    def _mark(self, anonymous_id: str, visitor: Visitor, time_ms: int, source: int, offset: int) -> None:
-        """Note that a record has changed the visitor."""
-        visitor.applied[source] = offset
+    def _mark(self, anonymous_id: str, visitor: Visitor, time_ms: int) -> None:
+        """Note that the record read last has changed the visitor."""
+        for source, offset in enumerate(self._read):
+            if offset > visitor.applied[source]:
+                visitor.applied[source] = offset
         self.dirty[anonymous_id] = None
         self._see(anonymous_id, visitor, time_ms, 0)
 

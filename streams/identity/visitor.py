@@ -69,7 +69,7 @@ class Visitor(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     shared
         Whether that were too many: a device that many use belongs to nobody.
     applied
-        For each input, the offset of the newest record that changed something here.
+        For each input, how far it had been read when something changed here last.
     """
 
     version: int = VISITOR_VERSION

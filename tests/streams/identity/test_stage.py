@@ -204,7 +204,7 @@ def test_a_message_that_says_nothing_new_is_known_as_such(all_records: list[Reco
     long, short = IdentityStage(SMALL, 2), IdentityStage(SMALL, 2)
     for offset, record in enumerate(all_records):
         outcome = take(long, record, offset).outcome
-        if record.customer and short.is_known(record.visitor, record.customer, record.time_ms):
+        if record.customer and short.is_known(record.visitor, record.customer, record.time_ms, 0, offset):
             assert outcome is Joined.JOINED
         else:
             assert take(short, record, offset).outcome is outcome
