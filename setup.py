@@ -30,6 +30,8 @@ HOT_PATH = [
     "streams/customer/state.py",
     "streams/customer/verdicts.py",
     "streams/evaluation/audit.py",  # a judge: compiled with the class that it extends, or not at all
+    "streams/identity/machine.py",
+    "streams/identity/stage.py",
     "streams/intake.py",
     "streams/learning/served.py",
     "streams/playback.py",

@@ -23,9 +23,11 @@ from kafka.errors import (
 from agents.cluster import admin
 from agents.errors import OperatorError
 from agents.settings import Settings
+from agents.visitors import sends_to_clickstream
 from schemas.topics import (
     CHANGELOG,
     CHURN_ALERTS,
+    CLICKSTREAM,
     CUSTOMER_SCORES,
     ERASURES,
     EXAMPLES,
@@ -76,6 +78,8 @@ def rights(settings: Settings) -> list[Right]:
         name = settings.topic(spec.name)
         for party in PARTIES:
             operations = _operations(spec, party)
+            if party == "worker" and spec.name == CLICKSTREAM and sends_to_clickstream(settings):
+                operations = (*operations, "WRITE")
             if operations:
                 found.append(Right(party, "topic", name, operations))
     group = settings.kafka.group

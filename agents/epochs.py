@@ -41,13 +41,13 @@ from agents.placement import Placement
 from agents.recovery import Recovered
 from agents.session import Session
 from agents.settings import Settings
-from agents.stores import Position
+from agents.stores import Position, VisitorChange
 from agents.transport import Consumer, OutputRecord, Producer
+from agents.visitors import open_machine, visitor_records
 from agents.watchdog import Progress
 from schemas.codec import encode
 from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
-from streams.customer.machine import CustomerMachine
 from streams.intake import Intake, Refused
 from streams.learning.served import Served
 
@@ -74,6 +74,7 @@ class _Epoch(NamedTuple):
     outputs: list[Awaitable[Any]]
     changed: list[OutputRecord]
     erased: list[OutputRecord]
+    visitors: list[VisitorChange]
     marker: Marker
     closed_at: float
 
@@ -139,7 +140,9 @@ class Room:
         self.sequence = marker.sequence if marker else 0
         model = Served(marker.model) if marker else feed.latest
         self.states = recovered.states
-        self.machine = CustomerMachine(settings.streams, model, partition, self._inputs, states=self.states)
+        self.machine, self._visitors = open_machine(
+            settings, model, partition, self.states, consumer.topic_partitions
+        )
         if marker:
             self.machine.watermark.at_ms = marker.watermark_ms
         self.machine.expect(self.states.dues())
@@ -150,6 +153,7 @@ class Room:
             settings.dead_letters.max_message_bytes,
             int(settings.time.max_ahead_seconds * SECOND_MS),
             settings.sources,
+            settings.identity.enabled,
         )
         self._closed_records = 0  # of those that the intake has taken
         self._paused: set[TP] = set()
@@ -334,6 +338,8 @@ class Room:
             value = None if payload is None else encode(payload)
             self._put(*self._place_of[topic], (customer_id.encode(), value, []))
         self._meter.said(decisions)
+        for place, record in self._visitors.outgoing():
+            self._put(*place, record)
 
     def _put(self, topic: str, partition: int, record: OutputRecord) -> None:
         self._out.setdefault((topic, partition), []).append(record)
@@ -413,7 +419,8 @@ class Room:
         self._closed_at = time.monotonic()
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
-        if not (self._since_border or machine.dirty or self._unacknowledged or moved_ms >= MINUTE_MS):
+        changed = self._since_border or machine.dirty or self._visitors.are_left
+        if not (changed or self._unacknowledged or moved_ms >= MINUTE_MS):
             return
         if not self._is_ours():
             return
@@ -425,15 +432,14 @@ class Room:
         dirty, machine.dirty = list(machine.dirty), {}
         self._marked_ms = marker.watermark_ms
         self._closed_records, self._erased_since = self._intake.taken, 0
-        changed: list[OutputRecord] = []
-        erased: list[OutputRecord] = []
+        visitors = self._visitors.changed()
+        epoch = _Epoch(outputs, [], [], visitors, marker, self._closed_at)
         for start in range(0, len(dirty), MOST_STATES):
             some = state_records(dirty[start : start + MOST_STATES], machine.states)
-            changed += some[0]
-            erased += some[1]
+            epoch.changed.extend(some[0])
+            epoch.erased.extend(some[1])
             await asyncio.sleep(0)
-        self.states.border(changed, erased)
-        epoch = _Epoch(outputs, changed, erased, marker, self._closed_at)
+        self.states.border(epoch.changed, epoch.erased, visitors)
         self._sealing = asyncio.create_task(self._make_durable(epoch))
         if adopts:
             await self._sealed()
@@ -449,9 +455,11 @@ class Room:
         if not self._is_ours():
             return
         marker = epoch.marker
+        kept, gone = visitor_records(epoch.visitors)
         try:
             await self.ledger.append(epoch.changed)
-            at = await self.ledger.commit(marker_record(marker), epoch.erased)
+            await self.ledger.append(kept)  # once the customers are there: see `streams.identity.stage`
+            at = await self.ledger.commit(marker_record(marker), epoch.erased + gone)
         except Fenced:
             self._lose()
             return
@@ -460,6 +468,7 @@ class Room:
         for topic, offset in marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
         self._measure(epoch)
+        self._visitors.measure()
 
     def _marker(self) -> Marker:
         machine = self.machine

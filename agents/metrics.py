@@ -23,6 +23,7 @@ from schemas.codec import WIRE_REASONS
 from schemas.decisions import ReviewCause, RiskBand
 from streams.customer.alerts import TABLE
 from streams.customer.decision import Outcome
+from streams.identity.visitor import Joined
 
 REGISTRY = CollectorRegistry()
 
@@ -51,6 +52,25 @@ RECORDS = Counter(
 )
 DEAD_LETTERS = Counter(
     "holdfast_dead_letters", "Messages refused, by reason.", ["topic", "reason"], registry=REGISTRY
+)
+VISITORS = Gauge(
+    "holdfast_visitors",
+    "Anonymous ids that are known: their clicks wait, or they were identified (setting `identity`).",
+    ["partition"],
+    registry=REGISTRY,
+)
+VISITOR_RECORDS = Counter(
+    "holdfast_visitor_records",
+    "Clicks of visitors and messages that identify them anew, by what became of them: held, joined, "
+    "identified, repeated, or joined to nobody (blocked, shared, full, misplaced).",
+    ["outcome"],
+    registry=REGISTRY,
+)
+VISITOR_CLICKS = Counter(
+    "holdfast_visitor_clicks",
+    "Clicks of visitors that became a customer's (given), or waited in vain (dropped).",
+    ["outcome"],
+    registry=REGISTRY,
 )
 CUT = Counter(
     "holdfast_cut_records",
@@ -263,6 +283,10 @@ def begin_at_zero(topics: Iterable[str]) -> None:
             RECORDS.labels(topic, outcome)
         for reason in WIRE_REASONS:
             DEAD_LETTERS.labels(topic, reason)
+    for joined in Joined:
+        VISITOR_RECORDS.labels(joined.value)
+    for outcome in ("given", "dropped"):
+        VISITOR_CLICKS.labels(outcome)
     for cause in get_args(ReviewCause):
         REVIEWS.labels(cause)
     for state, cause in sorted({(s.says, s.cause) for s in TABLE.values() if s.says is not None}):
@@ -307,7 +331,7 @@ def show_experts(
 
 def drop_partition(partition: int) -> None:
     """Stop reporting a partition that another worker holds now."""
-    for gauge in (WATERMARK, CUSTOMERS, BUFFERED, RECOVERY_SECONDS):
+    for gauge in (WATERMARK, CUSTOMERS, BUFFERED, RECOVERY_SECONDS, VISITORS):
         if (str(partition),) in gauge._metrics:
             gauge.remove(str(partition))
     for topic, number in list(WAITING._metrics):

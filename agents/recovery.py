@@ -21,8 +21,9 @@ import msgspec
 
 from agents.changelog import MARKER_KEY, LogReplaced, Marker, read_log, read_marker
 from agents.errors import OperatorError
-from agents.stores import Change, Position, StateStore, StoreDamaged
+from agents.stores import Change, Position, StateStore, StoreDamaged, VisitorChange
 from streams.customer.state import decode_state
+from streams.identity.visitor import VISITOR_KEY, decode_visitor
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,10 @@ class Recovery:
         )
         async with aclosing(log_records) as batches:
             async for records in batches:
-                store.restore(self._changes(records))
+                visitors: list[VisitorChange] = []
+                store.restore(self._changes(records, visitors))
+                if visitors:
+                    store.restore_visitors(visitors)
                 for record in records:
                     if record.key == MARKER_KEY:
                         marker, at = self._marker(record), record.offset
@@ -96,9 +100,13 @@ class Recovery:
             store.flush(Position(marker.sequence, at))
         return Recovered(marker, store)
 
-    def _changes(self, records: Iterable[Any]) -> Iterator[Change]:
+    def _changes(self, records: Iterable[Any], visitors: list[VisitorChange]) -> Iterator[Change]:
+        """Give what the records say of customers, and put aside what they say of visitors."""
         for record in records:
             if record.key == MARKER_KEY:
+                continue
+            if record.key is not None and record.key.startswith(VISITOR_KEY):
+                visitors.append(self._visitor(record))
                 continue
             try:
                 customer_id = record.key.decode()
@@ -106,6 +114,14 @@ class Recovery:
             except (AttributeError, ValueError):
                 raise self._unreadable(record, "not a customer's state of a version that it knows") from None
             yield Change(customer_id, record.value, state)
+
+    def _visitor(self, record: Any) -> VisitorChange:
+        try:
+            if record.value is not None:
+                decode_visitor(record.value)
+            return VisitorChange(record.key[len(VISITOR_KEY) :].decode(), record.value)
+        except ValueError:
+            raise self._unreadable(record, "not a visitor of a version that it knows") from None
 
     def _marker(self, record: Any) -> Marker:
         try:

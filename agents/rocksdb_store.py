@@ -45,16 +45,28 @@ import rocksdict
 from agents.errors import OperatorError
 from agents.sections import WorkerSettings
 from agents.settings import Settings
-from agents.stores import DUE_BYTES, Change, Position, StateStore, StoreDamaged, due_of, with_due
+from agents.stores import (
+    DUE_BYTES,
+    Change,
+    Position,
+    StateStore,
+    StoreDamaged,
+    VisitorChange,
+    due_of,
+    with_due,
+)
 from agents.transport import OutputRecord
 from streams.config import HOUR_MS
 from streams.customer.state import STATE_VERSION, CustomerState, decode_state
+from streams.identity.visitor import VISITOR_KEY
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 
-_META = b"\x00store"  # no customer id has this key: ids are printable
+_META = b"\x00store"
+_CUSTOMERS = b"\x01"
+"""Where the keys of customers begin: their ids are printable, so what else is kept comes before them."""
 _MEGABYTE = 1 << 20
 
 LOCK_SECONDS = 5.0
@@ -218,7 +230,24 @@ class RocksStore(StateStore):
             self._db.write(batch)
         self._count = None
 
-    def border(self, changed: Iterable[OutputRecord], erased: Iterable[OutputRecord]) -> None:
+    def restore_visitors(self, changes: Iterable[VisitorChange]) -> None:
+        """Write what the changelog says of visitors through."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        _put_visitors(batch, changes)
+        with _speaking():
+            self._db.write(batch)
+
+    def visitors(self) -> dict[str, bytes]:
+        """Read the visitors."""
+        end = VISITOR_KEY[:-1] + b"\x01"
+        return {key.removeprefix(VISITOR_KEY).decode(): value for key, value in self._rows(VISITOR_KEY, end)}
+
+    def border(
+        self,
+        changed: Iterable[OutputRecord],
+        erased: Iterable[OutputRecord],
+        visitors: Iterable[VisitorChange] = (),
+    ) -> None:
         """Lay the epoch's batch aside: its states may change before it is written."""
         assert not self._closed, "one epoch is on its way at a time"
         self._closed, self._touched = self._touched, {}
@@ -230,6 +259,7 @@ class RocksStore(StateStore):
         for key, _, _ in erased:
             if key is not None:
                 self._batch.delete(key)
+        _put_visitors(self._batch, visitors)
 
     def flush(self, position: Position) -> None:
         """Write an epoch and its position as one batch."""
@@ -260,19 +290,17 @@ class RocksStore(StateStore):
             if customer_id not in known:
                 yield customer_id, due_of(value)
 
-    def _rows(self, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def _rows(self, start: bytes = _CUSTOMERS, end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Give what the last flush left from a key on, in the order of the keys."""
         rows = self._db.iter()
         try:
             with _speaking():
-                if start:
-                    rows.seek(start)
-                else:
-                    rows.seek_to_first()
+                rows.seek(start)
                 while rows.valid():
                     key = rows.key()
-                    if key != _META:
-                        yield key, rows.value()
+                    if end is not None and key >= end:
+                        break
+                    yield key, rows.value()
                     rows.next()
                 rows.status()  # a damaged block ends the rows like the last one does
         finally:
@@ -280,7 +308,7 @@ class RocksStore(StateStore):
 
     def look_through(self, most: int) -> Iterator[list[CustomerState]]:
         """Give what the last flush left; nothing is cached for it, and no snapshot held in between."""
-        last = b""
+        last = _CUSTOMERS
         while True:
             some: list[CustomerState] = []
             for key, value in self._rows(last):
@@ -343,6 +371,15 @@ class RocksStore(StateStore):
         if self._count is None:
             self._count = sum(1 for _ in self.dues())
         return self._count
+
+
+def _put_visitors(batch: Any, changes: Iterable[VisitorChange]) -> None:
+    for anonymous_id, value in changes:
+        key = VISITOR_KEY + anonymous_id.encode()
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
 
 
 def _locked(path: Path) -> int:

@@ -32,6 +32,7 @@ from schemas.sources.config import SourceConfig
 from schemas.topics import CLICKSTREAM, ORDERS, TOPIC_BY_NAME, dead_letters_of
 from streams.config import (
     AlertConfig,
+    IdentityConfig,
     LearnerConfig,
     ReviewConfig,
     SegmentConfig,
@@ -64,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     security: SecuritySettings = SecuritySettings()
     topics: TopicSettings = TopicSettings()
     sources: SourceConfig = SourceConfig()
+    identity: IdentityConfig = IdentityConfig()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     console: ConsoleSettings = ConsoleSettings()
@@ -86,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value=self.value,
             learner=self.learner,
             sources=self.sources,
+            identity=self.identity,
         )
 
     def topic(self, name: str) -> str:

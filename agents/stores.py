@@ -50,6 +50,13 @@ class Change(NamedTuple):
     state: CustomerState | None
 
 
+class VisitorChange(NamedTuple):
+    """What became of a visitor (`streams.identity`); no value for one who is gone."""
+
+    anonymous_id: str
+    value: bytes | None
+
+
 class StoreDamaged(Exception):  # noqa: N818 - a state of the world, named after it
     """A store cannot read what it once wrote, or cannot write."""
 
@@ -71,7 +78,20 @@ class StateStore(MutableMapping[str, CustomerState]):
         """Take over what the changelog says, in its order."""
 
     @abstractmethod
-    def border(self, changed: Iterable[OutputRecord], erased: Iterable[OutputRecord]) -> None:
+    def restore_visitors(self, changes: Iterable[VisitorChange]) -> None:
+        """Take over what the changelog says of visitors, in its order."""
+
+    @abstractmethod
+    def visitors(self) -> dict[str, bytes]:
+        """Give the visitors that were restored or flushed, as they are on the wire; to be asked once."""
+
+    @abstractmethod
+    def border(
+        self,
+        changed: Iterable[OutputRecord],
+        erased: Iterable[OutputRecord],
+        visitors: Iterable[VisitorChange] = (),
+    ) -> None:
         """Close an epoch: what is changed from here on belongs to the next one.
 
         Parameters
@@ -79,6 +99,8 @@ class StateStore(MutableMapping[str, CustomerState]):
         changed, erased
             Records of the changelog for all customers whose state was made or changed, or erased, since the
             border before. No epoch may be closed and not flushed yet.
+        visitors
+            Those who changed. They are few and live in memory, so a store has them for the next start only.
         """
 
     @abstractmethod
@@ -147,10 +169,11 @@ class MemoryStore(StateStore):
         self._most = cached
         self._ready: OrderedDict[str, CustomerState] = OrderedDict()  # who was changed last at the end
         self._kept: dict[str, bytes] = {}
+        self._visitors: dict[str, bytes] = {}
 
     def wipe(self) -> None:
         """Forget everything."""
-        self._ready, self._kept = OrderedDict(), {}
+        self._ready, self._kept, self._visitors = OrderedDict(), {}, {}
 
     close = wipe
 
@@ -162,7 +185,25 @@ class MemoryStore(StateStore):
             else:
                 self._kept[customer_id] = with_due(state, value)
 
-    def border(self, changed: Iterable[OutputRecord], erased: Iterable[OutputRecord]) -> None:  # noqa: ARG002
+    def restore_visitors(self, changes: Iterable[VisitorChange]) -> None:
+        """Keep the latest of each visitor."""
+        for anonymous_id, value in changes:
+            if value is None:
+                self._visitors.pop(anonymous_id, None)
+            else:
+                self._visitors[anonymous_id] = value
+
+    def visitors(self) -> dict[str, bytes]:
+        """Hand over the visitors that were restored."""
+        visitors, self._visitors = self._visitors, {}
+        return visitors
+
+    def border(
+        self,
+        changed: Iterable[OutputRecord],
+        erased: Iterable[OutputRecord],  # noqa: ARG002
+        visitors: Iterable[VisitorChange] = (),  # noqa: ARG002
+    ) -> None:
         """Remember who was changed lately."""
         for key, _, _ in changed:
             if key is not None:

@@ -329,6 +329,12 @@ ORDER_EVENTS = frozenset(_ORDERS)
 CLICK_EVENTS = frozenset(_CLICKS) | _PASSIVE
 """The other event names with a meaning of their own; any further name is a plain click."""
 
+PASSIVE_EVENTS = _PASSIVE
+"""Those of them that are no act of the customer's."""
+
+FUNNEL_OF = {name: funnel for name, (funnel, _) in _CLICKS.items()}
+"""Steps of the funnel by event name; a name that is not here is `Funnel.OTHER`."""
+
 
 def refused(error: msgspec.ValidationError) -> WireError:
     """Say which rule a parser saw broken, without what it quotes from the message."""

@@ -5,7 +5,8 @@ It has dozens of event names; what a customer's history needs from them is littl
 did something (`Click`, with the step of the funnel), ordered (`Order`), changed an order
 (`OrderUpdate`), got money back (`Refund`) or called it off (`Cancellation`). `Passive` is a message
 about the customer that is no act of theirs (an e-mail was delivered), `Anonymous` one that names
-nobody. Every event carries the same head: who, which message, when.
+nobody. Every event carries the same head: who, which message, when. Where visitors are joined to
+customers (`schemas.identity`), three more say who a visitor is: `Visit`, `Identified` and `Link`.
 """
 
 from __future__ import annotations
@@ -100,3 +101,24 @@ class Passive(Event, gc=False, frozen=True):
 
 class Anonymous(Event, gc=False, frozen=True):
     """A message without a `userId`: it moves time and belongs to nobody yet."""
+
+
+class Visit(Anonymous, gc=False, frozen=True):
+    """A click of a visitor who is nobody's customer yet."""
+
+    anonymous_id: str
+    funnel: Funnel = Funnel.OTHER
+
+
+class Identified(Event, gc=False, frozen=True):
+    """A message of a customer that also says which visitor that is: `event` is what it says else."""
+
+    anonymous_id: str
+    event: Event
+
+
+class Link(Anonymous, gc=False, frozen=True):
+    """Word from another partition: the visitor was identified as the customer `linked_to`, who is there."""
+
+    anonymous_id: str
+    linked_to: str

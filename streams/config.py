@@ -180,6 +180,36 @@ class LearnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 16_384
 
 
+class IdentityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether clicks of visitors are joined to the customer who signs in later, and how much waits."""
+
+    enabled: Annotated[
+        bool, Meta(description="Clicks without a userId wait for the message that says whose they are.")
+    ] = False
+    across_partitions: Annotated[
+        bool,
+        Meta(
+            description="Also where visitor and customer lie on different partitions: workers then write to "
+            "the clickstream. Segment format only."
+        ),
+    ] = True
+    hold_days: Annotated[
+        float, Meta(gt=0.0, le=365.0, description="A click that is nobody's waits for so many days.")
+    ] = 7.0
+    clicks_per_visitor: Annotated[
+        int, Meta(ge=1, le=1_000, description="So many clicks of a visitor wait, the newest.")
+    ] = 64
+    visitors_per_partition: Annotated[
+        int, Meta(ge=1, description="So many visitors of a partition are known, those seen last.")
+    ] = 50_000
+    customers_per_visitor: Annotated[
+        int, Meta(ge=1, le=100, description="A visitor identified as more customers is a shared device.")
+    ] = 3
+    visitors_per_customer: Annotated[
+        int, Meta(ge=1, le=10_000, description="So many visitors are joined to one customer.")
+    ] = 20
+
+
 class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that decides what events mean."""
 
@@ -190,6 +220,7 @@ class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: ValueConfig = ValueConfig()
     learner: LearnerConfig = LearnerConfig()
     sources: SourceConfig = SourceConfig()
+    identity: IdentityConfig = IdentityConfig()
 
     def problems(self) -> list[str]:
         """Say what contradicts itself, one line each; an empty list when nothing does.

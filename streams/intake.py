@@ -66,6 +66,8 @@ class Intake:
         An event time further ahead of the record's timestamp, or of the clock, is refused.
     sources
         What the inputs are written in.
+    with_visitors
+        Whether the machine takes visitors (`streams.identity`), so that messages keep who they are.
 
     Attributes
     ----------
@@ -96,6 +98,7 @@ class Intake:
         max_bytes: int,
         max_ahead_ms: int,
         sources: SourceConfig | None = None,
+        with_visitors: bool = False,
     ) -> None:
         sources = sources or SourceConfig()
         self.machine = machine
@@ -104,7 +107,7 @@ class Intake:
         self.taken = 0
         self.merge: Merge[tuple[int, Event | Refused]] = Merge(len(offsets))
         self._max_bytes = max_bytes
-        self._decoders = [decoder_for(name, sources) for name in INPUTS]
+        self._decoders = [decoder_for(name, sources, with_visitors) for name in INPUTS]
         self._with_headers = [reads_headers(name, sources) for name in INPUTS]
         self._max_ahead_ms = max_ahead_ms
         self._held: tuple[int, Event] | None = None  # taken from the merge, before its time has come

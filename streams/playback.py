@@ -85,7 +85,8 @@ class Playback:
         self._say = say
         self._refuse = refuse
         self._max_bytes = max_bytes
-        self._decoders = [decoder_for(name, config.sources) for name in INPUTS]
+        joins = config.identity.enabled
+        self._decoders = [decoder_for(name, config.sources, joins) for name in INPUTS]
         self._merge: Merge[tuple[int, Event]] = Merge(len(INPUTS))
         self._offsets = [0] * len(INPUTS)
 

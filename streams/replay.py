@@ -18,6 +18,7 @@ from schemas.topics import EXAMPLES, MODELS
 from streams.config import StreamConfig, days_ms
 from streams.customer.decision import Decision
 from streams.customer.machine import CustomerMachine
+from streams.identity.machine import JoiningMachine
 from streams.learning.machine import LearnerMachine
 from streams.learning.prequential import Prequential
 from streams.learning.served import Served, untrained
@@ -74,7 +75,9 @@ class Replay:
         self.said: Counter[str] = Counter()
         self.quality = Prequential()
         self.learner = LearnerMachine(config) if model is None else None
-        self.machine = CustomerMachine(config, Served(model or untrained(config)))
+        served = Served(model or untrained(config))
+        joins = config.identity.enabled
+        self.machine = JoiningMachine(config, served) if joins else CustomerMachine(config, served)
         self._playback = Playback(config, self.machine, self._say, refuse, max_bytes)
         self._sink = sink
         self._grace_ms = days_ms(2 * config.reviews.horizon_days)

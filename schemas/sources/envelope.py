@@ -213,11 +213,19 @@ class Decoder:
         Makes the envelope; it may raise `WireError` and what msgspec raises.
     empty
         What a record without a value is; without it, it is refused.
+    make
+        Makes the event of an envelope.
     """
 
-    def __init__(self, translate: Translate, empty: Event | None = None) -> None:
+    def __init__(
+        self,
+        translate: Translate,
+        empty: Event | None = None,
+        make: Callable[[Envelope], Event] = event_of,
+    ) -> None:
         self._translate = translate
         self._empty = empty
+        self._make = make
 
     def envelope(
         self, value: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES, headers: Headers = ()
@@ -247,4 +255,4 @@ class Decoder:
         """
         if value is None and self._empty is not None:
             return self._empty
-        return _refusing(event_of, self.envelope(value, max_bytes, headers))
+        return _refusing(self._make, self.envelope(value, max_bytes, headers))

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from schemas.codec import ORDER_EVENTS, decode_envelope, decode_event
+from schemas.codec import ORDER_EVENTS, decode_envelope, decode_event, event_of
 from schemas.events import Event
+from schemas.identity import decode_with_visitor, event_with_visitor
 from schemas.sources import cloudevents, debezium, ga4, snowplow
 from schemas.sources.config import OrderFormat, SourceConfig
 from schemas.sources.envelope import Decoder
@@ -35,28 +36,31 @@ def format_of(topic: str, config: SourceConfig) -> OrderFormat:
     return config.orders if topic == ORDERS else config.clickstream
 
 
-def reader(name: OrderFormat, config: SourceConfig) -> Decoder:
+def reader(name: OrderFormat, config: SourceConfig, with_visitors: bool = False) -> Decoder:
     """Make the reader of a format that can also be asked for the envelope alone."""
+    make = event_with_visitor if with_visitors else event_of
     match name:
         case "segment":
-            return Decoder(lambda value, _: decode_envelope(value))
+            return Decoder(lambda value, _: decode_envelope(value), make=make)
         case "cloudevents":
-            return Decoder(cloudevents.translator(config))
+            return Decoder(cloudevents.translator(config), make=make)
         case "snowplow":
-            return Decoder(snowplow.translator())
+            return Decoder(snowplow.translator(), make=make)
         case "ga4":
-            return Decoder(ga4.translator())
+            return Decoder(ga4.translator(), make=make)
         case "debezium":
-            return Decoder(debezium.translator(config), empty=debezium.TOMBSTONE)
+            return Decoder(debezium.translator(config), empty=debezium.TOMBSTONE, make=make)
 
 
-def decoder_for(topic: str, config: SourceConfig) -> Decode:
+def decoder_for(topic: str, config: SourceConfig, with_visitors: bool = False) -> Decode:
     """Give the function that reads an input.
 
     Parameters
     ----------
     topic
         A name of `schemas.topics.INPUTS`.
+    with_visitors
+        Whether it keeps who the visitor is (`schemas.identity`), which not every machine can deal with.
 
     Examples
     --------
@@ -64,7 +68,9 @@ def decoder_for(topic: str, config: SourceConfig) -> Decode:
     True
     """
     name = format_of(topic, config)
-    return decode_event if name == "segment" else reader(name, config)
+    if name == "segment":
+        return decode_with_visitor if with_visitors else decode_event
+    return reader(name, config, with_visitors)
 
 
 def reads_headers(topic: str, config: SourceConfig) -> bool:

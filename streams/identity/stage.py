@@ -9,66 +9,35 @@ nothing is joined any more. A customer that hundreds of devices are identified a
 account, a test user), and is not joined beyond so many.
 
 What waits is bounded in clicks, in time and in visitors; who was seen longest ago goes first, ties by id, so
-what is kept follows from the states and not from the order in which they were read back. A record that
-comes again changes nothing and gives what it gave: a visitor knows by offset what it has applied, and keeps
-what its last identification released.
+what is kept follows from the states and not from the order in which they were read back. Most messages of a
+customer name a visitor who is known to be theirs. They change nothing, so nothing is written for them, but
+for the time at which the visitor was seen, and that only every eighth of the time that a click may wait.
+
+A record that comes again changes nothing. A visitor who changes takes down how far each input had been read
+by then, and leaves out what lies before that. A click that is given at once leaves no mark here, and is given
+again; the customer knows by offset what has been applied. That is also why a visitor must never be durable
+before the customers of the same records are.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import MutableMapping
-from enum import Enum
 from heapq import heapify, heappop, heappush
-from typing import Annotated, NamedTuple
 
-import msgspec
-from msgspec import Meta
-
-from schemas.codec import WireError, check_customer_id
-from schemas.events import Click, Funnel
-from streams.config import days_ms
+from schemas.events import Funnel
+from schemas.identity import is_nobodys
+from streams.config import IdentityConfig, days_ms
 from streams.customer.state import digest
-from streams.identity.visitor import Visitor, add_click, clicks_of, count_of, new_visitor, without_old
-
-
-class IdentityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of visitors is held."""
-
-    hold_days: Annotated[
-        float, Meta(gt=0.0, le=365.0, description="A click that is nobody's waits for so many days.")
-    ] = 7.0
-    clicks_per_visitor: Annotated[
-        int, Meta(ge=1, le=1_000, description="So many clicks of a visitor wait, the newest.")
-    ] = 64
-    visitors_per_partition: Annotated[
-        int, Meta(ge=1, description="So many visitors of a partition are known, those seen last.")
-    ] = 50_000
-    customers_per_visitor: Annotated[
-        int, Meta(ge=1, le=100, description="A visitor identified as more customers is a shared device.")
-    ] = 3
-    visitors_per_customer: Annotated[
-        int, Meta(ge=1, le=10_000, description="So many visitors are joined to one customer.")
-    ] = 20
-
-
-class Joined(Enum):
-    """What became of a record."""
-
-    HELD = "held"
-    JOINED = "joined"
-    REPEATED = "repeated"
-    REFUSED = "refused"
-    """The anonymous id is nobody's: a placeholder, or a shared device."""
-    FULL = "full"
-    """The customer has as many visitors as one may have."""
-
-
-class Given(NamedTuple):
-    """What the stage makes of a record: an outcome, and clicks for the customer machine, in order of time."""
-
-    outcome: Joined
-    clicks: tuple[Click, ...] = ()
+from streams.identity.visitor import (
+    Given,
+    Joined,
+    Visitor,
+    add_click,
+    clicks_of,
+    count_of,
+    new_visitor,
+    without_old,
+)
 
 
 class IdentityStage:
@@ -87,6 +56,8 @@ class IdentityStage:
     ----------
     dirty
         Anonymous ids whose state has changed, or is gone, since `take_dirty`.
+    dropped
+        Clicks that waited in vain so far: too long, or beyond a bound.
 
     Examples
     --------
@@ -104,11 +75,16 @@ class IdentityStage:
     ) -> None:
         self.states: MutableMapping[str, Visitor] = {} if states is None else states
         self.dirty: dict[str, None] = {}
+        self.dropped = 0
         self._config = config
-        self._inputs = inputs
+        self._read = [-1] * inputs  # newest offset seen, for each input
         self._hold_ms = days_ms(config.hold_days)
+        self._grain_ms = self._hold_ms // 8
         # Both follow from the states, so nothing but the states has to survive.
-        self._visitors_of: Counter[str] = Counter(c for v in self.states.values() for c in v.customers)
+        self._visitors_of: dict[str, int] = {}
+        for visitor in self.states.values():
+            for customer_id in visitor.customers:
+                self._visitors_of[customer_id] = self._visitors_of.get(customer_id, 0) + 1
         self._seen: list[tuple[int, str]] = [(v.seen_ms, name) for name, v in self.states.items()]
         heapify(self._seen)
 
@@ -122,20 +98,34 @@ class IdentityStage:
         Given
             The click as a customer's, when the visitor was identified before; nothing while it waits.
         """
+        self._read[source] = offset
         visitor = self._visitor(anonymous_id, time_ms)
         if visitor is None:
-            return Given(Joined.REFUSED)
+            return Given(Joined.BLOCKED)
         if offset <= visitor.applied[source]:
             return Given(Joined.REPEATED)
-        self._touch(anonymous_id, visitor, time_ms, source, offset)
+        self._see(anonymous_id, visitor, time_ms, self._grain_ms)
         if visitor.shared:
-            return Given(Joined.REFUSED)
+            return Given(Joined.SHARED)
         key = digest(message_id)
         if visitor.customers:
             packed = add_click(b"", time_ms, funnel, key, most=1)
             return Given(Joined.JOINED, tuple(clicks_of(packed, visitor.customers[-1])))
-        visitor.clicks = add_click(visitor.clicks, time_ms, funnel, key, self._config.clicks_per_visitor)
+        before = visitor.clicks
+        visitor.clicks = add_click(before, time_ms, funnel, key, self._config.clicks_per_visitor)
+        self.dropped += len(before) > 0 and len(visitor.clicks) == len(before) and visitor.clicks != before
+        self._mark(anonymous_id, visitor, time_ms)
         return Given(Joined.HELD)
+
+    def is_known(self, anonymous_id: str, customer_id: str, time_ms: int, source: int, offset: int) -> bool:
+        """Tell whether a visitor is that customer's already: then a message that says so says nothing new."""
+        self._read[source] = offset
+        visitor = self.states.get(anonymous_id)
+        if visitor is None or not visitor.customers or visitor.customers[-1] != customer_id:
+            return False
+        if time_ms - visitor.seen_ms >= self._grain_ms:
+            self._see(anonymous_id, visitor, time_ms, self._grain_ms)
+        return True
 
     def identify(self, anonymous_id: str, customer_id: str, time_ms: int, source: int, offset: int) -> Given:
         """Take in a message that names a visitor and a customer, whose id has been checked.
@@ -145,82 +135,100 @@ class IdentityStage:
         Given
             The clicks that waited, as the customer's; to be applied before the message itself.
         """
+        self._read[source] = offset
         visitor = self._visitor(anonymous_id, time_ms)
         if visitor is None:
-            return Given(Joined.REFUSED)
-        if visitor.given_at == [source, offset]:
-            return Given(Joined.REPEATED, tuple(clicks_of(visitor.given, customer_id)))
+            return Given(Joined.BLOCKED)
         if offset <= visitor.applied[source]:
             return Given(Joined.REPEATED)
-        self._touch(anonymous_id, visitor, time_ms, source, offset)
+        self._see(anonymous_id, visitor, time_ms, self._grain_ms)
         if visitor.shared:
-            return Given(Joined.REFUSED)
+            return Given(Joined.SHARED)
         if visitor.customers and visitor.customers[-1] == customer_id:
             return Given(Joined.JOINED)
-        if customer_id not in visitor.customers:
-            if len(visitor.customers) >= self._config.customers_per_visitor:
-                self._share(visitor)
-                return Given(Joined.REFUSED)
-            if self._visitors_of[customer_id] >= self._config.visitors_per_customer:
-                return Given(Joined.FULL)
-            self._visitors_of[customer_id] += 1
-        else:
+        known = self._visitors_of.get(customer_id, 0)
+        if customer_id in visitor.customers:
             visitor.customers.remove(customer_id)
+        elif len(visitor.customers) >= self._config.customers_per_visitor:
+            self._share(visitor)
+            self._mark(anonymous_id, visitor, time_ms)
+            return Given(Joined.SHARED)
+        elif known >= self._config.visitors_per_customer:
+            return Given(Joined.FULL)
+        else:
+            self._visitors_of[customer_id] = known + 1
         visitor.customers.append(customer_id)
         waited = without_old(visitor.clicks, time_ms - self._hold_ms)
-        visitor.given, visitor.given_at, visitor.clicks = waited, [source, offset], b""
-        return Given(Joined.JOINED, tuple(clicks_of(waited, customer_id)))
+        self.dropped += count_of(visitor.clicks) - count_of(waited)
+        visitor.clicks = b""
+        self._mark(anonymous_id, visitor, time_ms)
+        return Given(Joined.IDENTIFIED, tuple(clicks_of(waited, customer_id)))
 
     def expire(self, watermark_ms: int) -> int:
-        """Forget visitors that were not seen for as long as a click waits; tell how many."""
+        """Forget visitors that were not seen for longer than a click waits; tell how many."""
         gone = 0
-        while self._seen and self._seen[0][0] < watermark_ms - self._hold_ms:
+        oldest_ms = watermark_ms - self._hold_ms - self._grain_ms
+        while self._seen and self._seen[0][0] < oldest_ms:
             gone += self._forget_oldest()
         return gone
 
     def forget(self, customer_id: str) -> None:
         """Erase a customer: their visitors are nobody's again, and hold nothing."""
-        for anonymous_id in [name for name, v in self.states.items() if customer_id in v.customers]:
-            self._drop(anonymous_id)
+        if customer_id in self._visitors_of:
+            for anonymous_id in [name for name, v in self.states.items() if customer_id in v.customers]:
+                self._drop(anonymous_id)
 
     def take_dirty(self) -> list[tuple[str, Visitor | None]]:
         """Give what has changed since the last time, for the changelog; None for a visitor that is gone."""
         changed = [(name, self.states.get(name)) for name in self.dirty]
-        self.dirty.clear()
+        self.dirty = {}
         return changed
 
     @property
     def held(self) -> int:
         """Clicks that wait."""
-        return sum(count_of(visitor.clicks) for visitor in self.states.values())
+        return sum([count_of(visitor.clicks) for visitor in self.states.values()])
 
     def _visitor(self, anonymous_id: str, time_ms: int) -> Visitor | None:
         """Give the visitor of an id, a new one where it is not known; None for an id that is nobody's."""
         visitor = self.states.get(anonymous_id)
         if visitor is not None:
             return visitor
-        try:
-            check_customer_id(anonymous_id)  # placeholders are the same for both kinds of ids
-        except WireError:
+        if is_nobodys(anonymous_id):
             return None
         while len(self.states) >= self._config.visitors_per_partition:
             self._forget_oldest()
-        visitor = self.states[anonymous_id] = new_visitor(time_ms, self._inputs)
+        visitor = self.states[anonymous_id] = new_visitor(time_ms, len(self._read))
         heappush(self._seen, (time_ms, anonymous_id))
         self.dirty[anonymous_id] = None
         return visitor
 
-    def _touch(self, anonymous_id: str, visitor: Visitor, time_ms: int, source: int, offset: int) -> None:
-        visitor.applied[source] = offset
-        visitor.given, visitor.given_at = b"", []
+    def _see(self, anonymous_id: str, visitor: Visitor, time_ms: int, grain_ms: int) -> None:
+        """Note when a visitor was seen last; its entry in the heap fires early, and is put back then."""
+        if time_ms > visitor.seen_ms and time_ms - visitor.seen_ms >= grain_ms:
+            visitor.seen_ms = time_ms
+            self.dirty[anonymous_id] = None
+
+    def _mark(self, anonymous_id: str, visitor: Visitor, time_ms: int) -> None:
+        """Note that the record read last has changed the visitor."""
+        for source, offset in enumerate(self._read):
+            if offset > visitor.applied[source]:
+                visitor.applied[source] = offset
         self.dirty[anonymous_id] = None
-        if time_ms > visitor.seen_ms:
-            visitor.seen_ms = time_ms  # its entry in the heap fires early, and is put back then
+        self._see(anonymous_id, visitor, time_ms, 0)
 
     def _share(self, visitor: Visitor) -> None:
-        for customer_id in visitor.customers:
-            self._visitors_of[customer_id] -= 1
+        self._leave(visitor)
+        self.dropped += count_of(visitor.clicks)
         visitor.shared, visitor.clicks, visitor.customers = True, b"", []
+
+    def _leave(self, visitor: Visitor) -> None:
+        for customer_id in visitor.customers:
+            left = self._visitors_of[customer_id] - 1
+            if left:
+                self._visitors_of[customer_id] = left
+            else:
+                del self._visitors_of[customer_id]
 
     def _forget_oldest(self) -> int:
         """Take the earliest entry of the heap: drop its visitor, or put it back where it belongs by now."""
@@ -231,12 +239,12 @@ class IdentityStage:
         if visitor.seen_ms > seen_ms:
             heappush(self._seen, (visitor.seen_ms, anonymous_id))
             return 0
+        self.dropped += count_of(visitor.clicks)
         self._drop(anonymous_id)
         return 1
 
     def _drop(self, anonymous_id: str) -> None:
         visitor = self.states.pop(anonymous_id, None)
         if visitor is not None:
-            for customer_id in visitor.customers:
-                self._visitors_of[customer_id] -= 1
+            self._leave(visitor)
             self.dirty[anonymous_id] = None

@@ -3,13 +3,16 @@
 A visitor is an anonymous id: a browser, mostly, and sometimes a kiosk, a crawler or a broken integration. So
 a visitor's state is small and bounded whatever is sent: a click is its time, its step of the funnel and a
 digest of its message id, and only the newest are kept. A state travels as a msgpack array in field order,
-as that of a customer does; a field is only ever appended, with a default.
+as that of a customer does; a field is only ever appended, with a default. It lies in the changelog of its
+partition under a key that no customer has.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,8 +20,39 @@ from schemas.events import Click, Funnel
 
 VISITOR_VERSION = 1
 
+VISITOR_KEY = b"\x00visitor\x00"
+"""What the changelog's keys of visitors begin with; customer ids are printable."""
+
 _CLICK = struct.Struct(">qB8s")
 _FUNNELS = {int(step): step for step in Funnel}
+
+
+class Joined(Enum):
+    """What became of a record."""
+
+    HELD = "held"
+    """The click waits for its customer."""
+    JOINED = "joined"
+    """The visitor is that customer's already."""
+    IDENTIFIED = "identified"
+    """The visitor is that customer's from here on."""
+    REPEATED = "repeated"
+    """The same record again, after a restart: nothing changed."""
+    BLOCKED = "blocked"
+    """The anonymous id is nobody's: a placeholder."""
+    SHARED = "shared"
+    """The visitor was identified as too many customers: a device that many use."""
+    FULL = "full"
+    """The customer has as many visitors as one may have."""
+    MISPLACED = "misplaced"
+    """The customer does not belong to this partition, so where the customer is cannot be told."""
+
+
+class Given(NamedTuple):
+    """What the stage makes of a record: an outcome, and clicks for the customer machine, in order of time."""
+
+    outcome: Joined
+    clicks: tuple[Click, ...] = ()
 
 
 class Visitor(msgspec.Struct, array_like=True, gc=False, kw_only=True):
@@ -35,11 +69,7 @@ class Visitor(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     shared
         Whether that were too many: a device that many use belongs to nobody.
     applied
-        Offset of the newest record applied, for each input.
-    given
-        The clicks that the last identification released, for a record that comes again.
-    given_at
-        Input and offset of it; empty where there was none.
+        For each input, how far it had been read when something changed here last.
     """
 
     version: int = VISITOR_VERSION
@@ -48,8 +78,6 @@ class Visitor(msgspec.Struct, array_like=True, gc=False, kw_only=True):
     customers: list[str]
     shared: bool = False
     applied: list[int]
-    given: bytes = b""
-    given_at: list[int]
 
 
 def new_visitor(time_ms: int, inputs: int) -> Visitor:
@@ -60,7 +88,7 @@ def new_visitor(time_ms: int, inputs: int) -> Visitor:
     >>> new_visitor(1_000, inputs=2).applied
     [-1, -1]
     """
-    return Visitor(seen_ms=time_ms, customers=[], applied=[-1] * inputs, given_at=[])
+    return Visitor(seen_ms=time_ms, customers=[], applied=[-1] * inputs)
 
 
 def add_click(packed: bytes, time_ms: int, funnel: Funnel, key: bytes, most: int) -> bytes:

@@ -28,7 +28,7 @@ from agents.rocksdb_store import RocksStore, StoreHeld, folder_of, open_rocksdb
 from agents.sections import WorkerSettings
 from agents.settings import Settings
 from agents.settings import load as load_settings
-from agents.stores import Change, MemoryStore, Position, StateStore, StoreDamaged, open_store
+from agents.stores import Change, MemoryStore, Position, StateStore, StoreDamaged, VisitorChange, open_store
 from streams.config import DAY_MS, HOUR_MS, ReviewConfig, StreamConfig
 from streams.customer.machine import CustomerMachine
 from streams.customer.state import CustomerState, decode_state, encode_state, new_state
@@ -327,6 +327,26 @@ def test_a_machine_over_a_store_does_what_one_over_a_dictionary_does(disk: Disk)
         c: encode_state(s) for c, s in plain.machine.states.items()
     }
     assert any(decision.payload is None for decision in plain.said), "nobody was forgotten on the way"
+
+
+def test_visitors_are_kept_beside_the_customers_and_are_none_of_them(disk: Disk) -> None:
+    log = Log()
+    disk.store["a"] = state_of(1)
+    log.seal(disk.store, {"a": None})
+    told = [VisitorChange("v-1", b"one"), VisitorChange("v-é", b"two"), VisitorChange("v-3", b"three")]
+    if disk.kind == "memory":  # a memory store has them from the changelog only
+        disk.store.restore_visitors(told)
+    else:
+        disk.store.border([], [], told)
+        disk.store.flush(Position(2, 5))
+    disk.store.restore_visitors(
+        [VisitorChange("v-1", None), VisitorChange("v-3", b"3"), VisitorChange("x", None)]
+    )
+    assert (len(disk.store), list(disk.store), list(disk.store.dues())) == (1, ["a"], [("a", DAY_MS * 2)])
+    assert list(disk.store.look_through(10)) == [[state_of(1)]]
+    assert disk.store.visitors() == {"v-é": b"two", "v-3": b"3"}
+    disk.store.wipe()
+    assert disk.store.visitors() == {}
 
 
 def test_erasing_somebody_unknown_changes_nothing(disk: Disk) -> None:

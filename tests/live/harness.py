@@ -25,6 +25,7 @@ from agents.routing import route
 from agents.settings import Settings, load
 from schemas.topics import CHANGELOG, INPUTS
 from streams.customer.state import CustomerState, decode_state
+from streams.identity.visitor import VISITOR_KEY, Visitor, decode_visitor
 from streams.replay import Replay
 
 PATIENCE_SECONDS = 90.0
@@ -196,6 +197,7 @@ class Kept(NamedTuple):
 
     marker: Marker | None
     states: dict[str, CustomerState]
+    visitors: dict[str, Visitor]
 
 
 def recovered(settings: Settings) -> dict[int, Kept]:
@@ -211,8 +213,12 @@ def recovered(settings: Settings) -> dict[int, Kept]:
     kept = {}
     for partition, held in latest.items():
         marker = held.pop(MARKER_KEY, None)
-        states = {key.decode(): decode_state(value) for key, value in held.items()}
-        kept[partition] = Kept(marker and read_marker(marker), states)
+        visitors = {
+            key.removeprefix(VISITOR_KEY).decode(): value for key, value in held.items() if key[:1] == b"\0"
+        }
+        states = {key.decode(): decode_state(value) for key, value in held.items() if key[:1] != b"\0"}
+        known = {name: decode_visitor(value) for name, value in visitors.items()}
+        kept[partition] = Kept(marker and read_marker(marker), states, known)
     return kept
 
 
