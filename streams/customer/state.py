@@ -9,7 +9,8 @@ reproducible while the model keeps learning.
 A state travels as a msgpack array in field order (`streams.customer.state_wire`). A field is only ever
 appended, with a default; anything else raises `STATE_VERSION`. States of the version before are read too.
 What is not there takes one byte: sums that are zero go as the integer, for a float always takes nine. What
-follows from other fields does not travel: when and what the last order was stand among the newest orders.
+follows from other fields does not travel: when and what the last order was stand among the newest orders,
+and what is due next is mostly the next review.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ STATE_VERSION: Final = 2
 
 AS_RISK: Final = 2
 """On the wire, in the place of the published risk: it is the risk of the latest review."""
+
+AS_REVIEW: Final = 1
+AS_BORDER: Final = 2
+AS_CROSSING: Final = 3
+"""On the wire, in the place of the moment when something is due: it is that of the review, and so on."""
 
 NO_TIME: Final = 0
 """No such moment; event times start in 1990."""
@@ -321,15 +327,17 @@ def _brief(amount: float) -> object:
     return amount if amount != 0.0 else 0
 
 
-def _brief_order(recent: RecentOrder) -> tuple[object, ...]:
-    key, time_ms, amount, discount, items, cells = recent
-    return (key, time_ms, amount, _brief(discount), items, cells)
-
-
 def _on_wire(state: CustomerState) -> tuple[object, ...]:
     """Give the fields as they travel; what follows from others, or is not there, takes one byte."""
     recent = state.recent_orders
     verdict = state.verdict
+    due_ms = verdict.due_ms
+    if due_ms == state.review_ms:
+        due_ms = AS_REVIEW
+    elif due_ms == state.border_ms:
+        due_ms = AS_BORDER
+    elif due_ms == verdict.crossing_ms:
+        due_ms = AS_CROSSING
     return (
         state.version,
         state.first_ms,
@@ -350,7 +358,7 @@ def _on_wire(state: CustomerState) -> tuple[object, ...]:
         state.orders_short,
         state.orders_long,
         state.won_back,
-        [_brief_order(order) for order in recent],
+        recent,
         state.refunds,
         state.cancelled,
         state.ids_now,
@@ -369,7 +377,7 @@ def _on_wire(state: CustomerState) -> tuple[object, ...]:
             verdict.crossing_ms,
             verdict.episode,
             verdict.episode_ms,
-            verdict.due_ms,
+            due_ms,
         ),
         _brief(state.sessions_short),
         state.cart_ms,
@@ -414,7 +422,13 @@ def decode_state(value: bytes) -> CustomerState:
         raise ValueError(f"customer state of version {wire.version}, this program knows {STATE_VERSION}")
     verdict = wire.verdict
     recent = wire.recent_orders
-    first_ms = wire.first_ms
+    first_ms, due_ms = wire.first_ms, verdict.due_ms
+    if due_ms == AS_REVIEW:
+        due_ms = wire.review_ms
+    elif due_ms == AS_BORDER:
+        due_ms = wire.border_ms
+    elif due_ms == AS_CROSSING:
+        due_ms = verdict.crossing_ms
     return CustomerState(
         first_ms=first_ms,
         clock_ms=wire.clock_ms,
@@ -453,7 +467,7 @@ def decode_state(value: bytes) -> CustomerState:
             verdict.crossing_ms,
             verdict.episode,
             verdict.episode_ms,
-            verdict.due_ms,
+            due_ms,
         ),
         sessions_short=wire.sessions_short,
         cart_ms=wire.cart_ms,

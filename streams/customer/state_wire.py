@@ -54,7 +54,8 @@ class StateOnWire(msgspec.Struct, array_like=True, gc=False):
     """The whole: see `CustomerState`.
 
     `landmark_ms` and `first_order_ms` count from `first_ms`. `order_ms` and `order_amount` are 0 where they
-    are those of the last of the `recent_orders`.
+    are those of the last of the `recent_orders`. `published` and `due_ms` of the verdict are small integers
+    where they are those of another field (`streams.customer.state.AS_RISK`, `AS_REVIEW` and its neighbours).
     """
 
     version: int

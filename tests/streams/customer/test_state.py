@@ -36,7 +36,7 @@ from streams.customer.state import (
 from streams.customer.state_wire import Question
 from tests.streams.build import T0, Shop, click, order, simulated_records
 
-TIME = st.integers(0, 2**52)
+TIME = st.sampled_from([0, T0]) | st.integers(T0 // 2, 2**52)
 KEY = st.integers(0, 2**64 - 1)
 SMALL = st.integers(0, 2**32 - 1)
 NUMBER = st.floats(allow_nan=False, width=64)
@@ -121,6 +121,18 @@ def test_bytes_that_are_no_state_are_refused(wire: bytes) -> None:
 
 OLD = Path(__file__).parent / "states_v1.msgpack"
 """Ten customers of the simulated shop as version 1 of the state had them."""
+
+
+@pytest.mark.parametrize("name", ["review_ms", "border_ms", "crossing_ms"])
+def test_what_is_due_next_is_read_back_from_the_field_that_it_is_of(name: str) -> None:
+    state = new_state(T0, inputs=2)
+    state.review_ms, state.border_ms, state.verdict.crossing_ms = T0 + 1, T0 + 2, T0 + 3
+    before = len(encode_state(state))
+    state.verdict.due_ms = T0 + 4
+    assert len(encode_state(state)) == before + 8, "a moment of its own"
+    state.verdict.due_ms = getattr(state.verdict if name == "crossing_ms" else state, name)
+    assert len(encode_state(state)) == before
+    assert decode_state(encode_state(state)) == state
 
 
 def test_states_of_version_1_are_read_without_what_was_not_counted_then() -> None:
