@@ -140,7 +140,7 @@ def test_a_worker_joins_as_the_replay_does(live_broker: dict[str, object]) -> No
     create_missing(settings)
     lines = []
     for minute in range(0, 4_000, 10):
-        visitor, customer = f"v{minute % 70}", f"c{minute // 30 % 7}"
+        visitor, customer = f"v{minute % 70}", f"c{minute % 7}"
         ids = {"anonymousId": visitor} if minute % 3 else {"anonymousId": visitor, "userId": customer}
         lines.append(message(minute, "Product Added" if minute % 4 else "page", **ids))
     deliver(settings, lines)
