@@ -41,13 +41,12 @@ class Reading:
 
     def _lines(self, file: Lines) -> Iterator[tuple[int, bytes]]:
         input_of_line = self._input_of
-        for line in file:
-            if line is None:
-                continue
-            self.line += 1
-            value = line.rstrip(b"\r\n")
-            if value:
-                yield input_of_line(value), value
+        for block in file.blocks():
+            for line in block or ():
+                self.line += 1
+                value = line.rstrip(b"\r\n")
+                if value:
+                    yield input_of_line(value), value
 
     def _records(self, file: Records) -> Iterator[tuple[int, Message]]:
         for source, value, headers in file:

@@ -105,8 +105,12 @@ def input_of(config: SourceConfig) -> InputOf:
     ['orders', 'clickstream', 'clickstream']
     """
     is_order = _ORDER_TESTS[config.orders]
+    of_segment = config.orders == "segment"
 
     def input_of_line(line: bytes) -> int:
+        # All names of orders there hold "Order"; in JSON a letter may also be a backslash and its number.
+        if of_segment and b"\\" not in line and b"Order" not in line:
+            return _CLICKS
         try:
             return _ORDERS if is_order(line) else _CLICKS
         except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -116,9 +120,6 @@ def input_of(config: SourceConfig) -> InputOf:
 
 
 def _is_segment_order(line: bytes) -> bool:
-    # All these names hold "Order"; in JSON a letter may also be written as a backslash and its number.
-    if b"\\" not in line and b"Order" not in line:
-        return False
     name = _marks(line).event
     return isinstance(name, str) and name in ORDER_EVENTS
 
