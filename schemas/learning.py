@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from schemas.btyd import BtydParams, SpendParams
+from schemas.segments import SegmentModel
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +68,8 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         The last term; null and 0 before the first fit.
     spend
         What orders are worth: with `btyd` it gives predicted values; null before the first fit.
+    segments
+        Borders and clusters; null where none are learned, and before there are enough customers.
     """
 
     version: int = 1
@@ -83,3 +86,4 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     btyd_centre: float = 0.0
     btyd_coefficient: float = 0.0
     spend: SpendParams | None = None
+    segments: SegmentModel | None = None

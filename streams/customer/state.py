@@ -7,7 +7,12 @@ moment at which the risk will cross. Keeping them apart is what makes segments a
 reproducible while the model keeps learning.
 
 A state travels as a msgpack array in field order (`streams.customer.state_wire`). A field is only ever
-appended, with a default; anything else raises `STATE_VERSION`.
+appended, with a default; anything else raises `STATE_VERSION`. What few customers have comes last and is left
+out where it is not there.
+
+With `segments.borders = "learned"` a model draws the borders of the RFM cells, so `rfm` is a part of the
+verdict then, though it stands among the facts, and the moment at which silence leads over such a border is
+the verdict's `border_ms` (decision 19).
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from typing import Final
 import msgspec
 
 from streams.customer.decay import faded, landmark_is_stale
-from streams.customer.state_wire import Question, RecentOrder, StateOnWire
+from streams.customer.state_wire import Question, RecentOrder, StateOnWire, Traits
 
 STATE_VERSION: Final = 1
 
@@ -64,9 +69,11 @@ class Verdict:
         Event time at which the episode was raised.
     due_ms
         No later than the earliest moment at which anything about the customer is due.
+    border_ms
+        When silence next leads over a border that a model drew; `NO_TIME` where settings draw them.
     """
 
-    __slots__ = ("crossing_ms", "due_ms", "episode", "episode_ms", "published", "risk", "values")
+    __slots__ = ("border_ms", "crossing_ms", "due_ms", "episode", "episode_ms", "published", "risk", "values")
 
     def __init__(
         self,
@@ -77,7 +84,9 @@ class Verdict:
         episode: int = 0,
         episode_ms: int = NO_TIME,
         due_ms: int = NO_TIME,
+        border_ms: int = NO_TIME,
     ) -> None:
+        self.border_ms = border_ms
         self.risk = risk
         self.published = published
         self.values = values
@@ -120,14 +129,16 @@ class CustomerState:
         When the next scheduled review is, and when silence next changes a segment.
     rfm, lifecycle
         Numbers of the current segment names; -1 before the first review.
+    traits
+        What identify messages said, by name, of the names that are kept; None where nothing was said.
     """
 
     __slots__ = (
         "applied", "border_ms", "cancelled", "carts", "click_ms", "clock_ms", "discounted", "first_ms",
         "first_order_ms", "ids_before", "ids_ms", "ids_now", "landmark_ms", "lifecycle", "order_amount",
         "order_ms", "orders", "orders_long", "orders_short", "questions", "recent_orders", "refunded",
-        "refunds", "revenue", "review_ms", "rfm", "session_ms", "sessions", "verdict", "version", "views",
-        "won_back",
+        "refunds", "revenue", "review_ms", "rfm", "session_ms", "sessions", "traits", "verdict", "version",
+        "views", "won_back",
     )  # fmt: skip
 
     def __init__(
@@ -165,6 +176,7 @@ class CustomerState:
         border_ms: int = NO_TIME,
         rfm: int = -1,
         lifecycle: int = -1,
+        traits: Traits | None = None,
     ) -> None:
         self.version = version
         self.first_ms = first_ms
@@ -198,6 +210,7 @@ class CustomerState:
         self.rfm = rfm
         self.lifecycle = lifecycle
         self.verdict = verdict
+        self.traits = traits
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CustomerState) and _fields(self) == _fields(other)
@@ -231,7 +244,7 @@ def new_state(time_ms: int, inputs: int) -> CustomerState:
 
 
 def _verdict_fields(verdict: Verdict) -> tuple[object, ...]:
-    return (
+    fields = (
         verdict.risk,
         verdict.published,
         verdict.values,
@@ -240,10 +253,11 @@ def _verdict_fields(verdict: Verdict) -> tuple[object, ...]:
         verdict.episode_ms,
         verdict.due_ms,
     )
+    return fields if verdict.border_ms == NO_TIME else (*fields, verdict.border_ms)
 
 
 def _fields(state: CustomerState) -> tuple[object, ...]:
-    return (
+    fields = (
         state.version,
         state.first_ms,
         state.clock_ms,
@@ -277,6 +291,7 @@ def _fields(state: CustomerState) -> tuple[object, ...]:
         state.lifecycle,
         _verdict_fields(state.verdict),
     )
+    return fields if state.traits is None else (*fields, state.traits)
 
 
 FIELDS: tuple[str, ...] = StateOnWire.__struct_fields__
@@ -351,7 +366,9 @@ def decode_state(value: bytes) -> CustomerState:
             verdict.episode,
             verdict.episode_ms,
             verdict.due_ms,
+            verdict.border_ms,
         ),
+        traits=wire.traits,
     )
 
 
@@ -362,9 +379,7 @@ def facts(state: CustomerState) -> list[object]:
     depend on how a topic is partitioned.
     """
     hidden = {"verdict", "applied", "questions"}
-    plain: list[object] = [
-        value for name, value in zip(FIELDS, _fields(state), strict=True) if name not in hidden
-    ]
+    plain: list[object] = [getattr(state, name) for name in FIELDS if name not in hidden]
     plain.append([(q.asked_ms, q.by_order, q.ordered, q.features) for q in state.questions])
     return plain
 

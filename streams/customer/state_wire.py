@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.events import Trait
+
 RecentOrder = tuple[int, int, float, float]
 """Key, event time, amount, discount."""
+
+Traits = dict[str, tuple[int, Trait]]
+"""By name: when it was said last, and what."""
 
 
 class Question(msgspec.Struct, array_like=True, gc=False):
@@ -48,10 +53,11 @@ class VerdictOnWire(msgspec.Struct, array_like=True, gc=False):
     episode: int
     episode_ms: int
     due_ms: int
+    border_ms: int = 0
 
 
 class StateOnWire(msgspec.Struct, array_like=True, gc=False):
-    """The whole: see `CustomerState`."""
+    """The whole: see `CustomerState`. What has a default is left out where it has it, so it comes last."""
 
     version: int
     first_ms: int
@@ -85,3 +91,4 @@ class StateOnWire(msgspec.Struct, array_like=True, gc=False):
     rfm: int
     lifecycle: int
     verdict: VerdictOnWire
+    traits: Traits | None = None

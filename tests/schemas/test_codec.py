@@ -30,6 +30,7 @@ from schemas.events import (
     Click,
     Event,
     Funnel,
+    Identified,
     Order,
     OrderUpdate,
     Passive,
@@ -89,6 +90,12 @@ def amount_by_oracle(properties: dict[str, Any]) -> Fraction:
     return sum((price * quantity for price, quantity in lines), Fraction(0)) - exact("discount")
 
 
+def is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 64 and value.isprintable()
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**53)
+
+
 def read_by_oracle(value: bytes) -> Event:
     message = json.loads(value)
     customer_id, name, properties = message.get("userId"), message.get("event"), message.get("properties")
@@ -97,6 +104,9 @@ def read_by_oracle(value: bytes) -> Event:
         return Anonymous("", *head[1:])
     if message["type"] in ("page", "screen"):
         return Click(*head, Funnel.PAGE)
+    if message["type"] == "identify" and message.get("traits"):
+        plain = {k: v for k, v in message["traits"].items() if len(k) <= 64 and is_plain(v)}
+        return Identified(*head, plain)
     if message["type"] != "track" or name in PASSIVE:
         return Passive(*head)
     if name == "Order Cancelled":
@@ -202,6 +212,8 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
         names = st.sampled_from(sorted(ORDER_EVENTS | CLICK_EVENTS))
         name = draw(names | st.text("abc ", min_size=1))
         message |= {"event": name, "properties": draw(properties_of(name))}
+    if kind == "identify":
+        message["traits"] = draw(st.none() | st.dictionaries(texts, json_values, max_size=4))
     if draw(st.booleans()):
         original, waited = draw(moments), timedelta(seconds=draw(st.integers(0, 40_000_000)) / 1000)
         message["originalTimestamp"] = draw(iso(original))

@@ -22,10 +22,12 @@ from schemas.events import (
     Click,
     Event,
     Funnel,
+    Identified,
     Order,
     OrderUpdate,
     Passive,
     Refund,
+    Trait,
 )
 from schemas.learning import Example, ModelSnapshot
 from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES, EXAMPLES, SEGMENT_CHANGES
@@ -76,6 +78,10 @@ def cancel(customer: str, days: float, name: str) -> Cancellation:
 
 def passive(customer: str, days: float) -> Passive:
     return Passive(customer, f"passive/{customer}/{at(days)}", at(days))
+
+
+def identify(customer: str, days: float, **traits: Trait) -> Identified:
+    return Identified(customer, f"identify/{customer}/{at(days)}/{sorted(traits)}", at(days), traits)
 
 
 def nobody(days: float) -> Anonymous:
