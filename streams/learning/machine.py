@@ -19,6 +19,7 @@ from streams.config import StreamConfig
 from streams.customer.state import digest
 from streams.learning.pool import Pool, PoolState
 from streams.learning.prequential import Prequential
+from streams.segments.learner import SegmentLearner, SegmentsState
 from streams.value.refits import Refits, RefitsState
 
 CHECKPOINT_VERSION = 2
@@ -39,6 +40,7 @@ class Checkpoint(msgspec.Struct, array_like=True):
     latest: datetime | None
     recent: bytes
     duplicates: int
+    segments: SegmentsState | None = None
 
 
 class LearnerMachine:
@@ -67,6 +69,7 @@ class LearnerMachine:
             every_review_asks=reviews.question_share >= 1.0,
             models=("bgnbd",),
         )
+        self._segments = SegmentLearner(config)
         self.quality = Prequential()
         self.duplicates = 0
         self._first_asked_at: datetime | None = None
@@ -90,6 +93,7 @@ class LearnerMachine:
         grace = timedelta(days=2 * self._config.reviews.horizon_days)
         if example.asked_at >= self._first_asked_at + grace:
             self.quality.add(example.risk, example.label)
+        self._segments.learn(example, self._refits.sample)
         self._refits.learn(example)
         self._pool.learn(example.features, example.label, self._refits.fitted.params("bgnbd"))
         # Examples of several partitions come in the order of their log, not of time.
@@ -107,7 +111,10 @@ class LearnerMachine:
     def snapshot(self) -> ModelSnapshot:
         """Give the model as it is now."""
         fitted = self._refits.fitted
-        return self._pool.snapshot(self._latest, self.quality.metrics(), fitted.params("bgnbd"), fitted.spend)
+        params = fitted.params("bgnbd")
+        model = self._pool.snapshot(self._latest, self.quality.metrics(), params, fitted.spend)
+        segments = self._segments.model()
+        return model if segments is None else msgspec.structs.replace(model, segments=segments)
 
     def checkpoint(self) -> Checkpoint:
         """Take out everything that `restore` needs."""
@@ -120,6 +127,7 @@ class LearnerMachine:
             latest=self._latest,
             recent=b"".join(self._recent),
             duplicates=self.duplicates,
+            segments=self._segments.state(),
         )
 
     @classmethod
@@ -136,6 +144,7 @@ class LearnerMachine:
         learner = cls(config)
         learner._pool = Pool.restore(config, checkpoint.pool)
         learner._refits.restore(checkpoint.refits)
+        learner._segments.restore(checkpoint.segments)
         learner.quality = checkpoint.quality
         learner.duplicates = checkpoint.duplicates
         learner._first_asked_at = checkpoint.first_asked_at
