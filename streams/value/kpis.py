@@ -37,6 +37,7 @@ from streams.value.alert_outcomes import MICRO, AlertLedger
 from streams.value.day_kpis import ACTIVE_STAGES, LOSS_DAYS, DayKpis, day_number
 from streams.value.days import Days
 from streams.value.lapse import prob_silent
+from streams.value.trait_kpis import TRAIT, trait_text
 
 GRACE_MS = 6 * HOUR_MS
 """A day is told so long after its end."""
@@ -61,6 +62,11 @@ class _Known(msgspec.Struct, array_like=True, gc=False):
     at_risk: int
     lapse_ms: int  # when silence will make the customer lapse; 0 where it has
     chance: float  # to lapse then
+    traits: tuple[tuple[str, str], ...] = ()
+
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """List the groups that the customer counts in: dimension and name."""
+        return ("rfm", self.rfm), ("lifecycle", self.lifecycle), *self.traits
 
 
 class Going:
@@ -209,11 +215,16 @@ class KpiMachine:
             at_risk=round(score.value_at_risk * MICRO),
             lapse_ms=lapse_ms,
             chance=chance,
+            traits=tuple(
+                (f"{TRAIT}{name}", trait_text(value))
+                for name, value in score.traits.items()
+                if value is not None
+            ),
         )
 
     def _hold(self, known: _Known, day: int, sign: int) -> None:
         """Add what a score holds to the levels from a day on, or take it off again."""
-        for dimension, name in (("rfm", known.rfm), ("lifecycle", known.lifecycle)):
+        for dimension, name in known.places():
             self._hold_in(
                 dimension,
                 name,
@@ -227,14 +238,15 @@ class KpiMachine:
 
     def _replace(self, before: _Known, now: _Known, day: int) -> None:
         """Take one score off and add the next; of a segment that stays the same only the difference."""
-        if before.rfm != now.rfm or before.lifecycle != now.lifecycle:
+        places = now.places()
+        if before.places() != places:
             self._hold(before, day, -1)
             self._hold(now, day, 1)
             return
         historic, predicted = now.historic - before.historic, now.predicted - before.predicted
         at_risk = now.at_risk - before.at_risk
-        self._hold_in("rfm", now.rfm, day, 0, historic, predicted, at_risk)
-        self._hold_in("lifecycle", now.lifecycle, day, 0, historic, predicted, at_risk)
+        for dimension, name in places:
+            self._hold_in(dimension, name, day, 0, historic, predicted, at_risk)
         self._hold_loss(before, day, -1)
         self._hold_loss(now, day, 1)
 
