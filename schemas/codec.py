@@ -26,12 +26,14 @@ from schemas.events import (
     Anonymous,
     Cancellation,
     Click,
+    Described,
     Event,
     Funnel,
     Order,
     OrderUpdate,
     Passive,
     Refund,
+    Trait,
 )
 from schemas.messages import CartProperties, Envelope, ListProperties, OrderProperties, Product
 
@@ -47,6 +49,9 @@ MAX_ID_LENGTH = 128
 MAX_MESSAGE_ID_LENGTH = 100  # the limit of the Segment spec
 MAX_AMOUNT = 1e9
 MAX_PIECES = 1e6  # of one product in an order; more counts as this many
+MAX_TRAIT_LENGTH = 64
+"""Longer texts are no trait to group customers by, and may be anything."""
+_MAX_TRAIT_INTEGER = 2**53
 EARLIEST_MS = 631_152_000_000  # 1990-01-01: before web shops, so a broken clock
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
 
@@ -174,10 +179,29 @@ def event_of(envelope: Envelope) -> Event:
         check_customer_id(customer_id)
         if kind == "page" or kind == "screen":
             return Click(customer_id, message_id, time_ms, _PAGE)
+        if envelope.traits and kind == "identify":
+            return Described(customer_id, message_id, time_ms, _traits(envelope.traits))
         return Passive(customer_id, message_id, time_ms)
     if not envelope.anonymous_id:
         raise WireError("missing", "userId and anonymousId")
     return Anonymous("", message_id, time_ms)
+
+
+def _traits(given: dict[str, Any]) -> dict[str, Trait]:
+    """Keep what is short and plain."""
+    kept: dict[str, Trait] = {}
+    for name, value in given.items():
+        if len(name) > MAX_TRAIT_LENGTH:
+            continue
+        if isinstance(value, str):
+            if len(value) <= MAX_TRAIT_LENGTH and value.isprintable():
+                kept[name] = value
+        elif isinstance(value, int):  # true and false as well
+            if -_MAX_TRAIT_INTEGER <= value <= _MAX_TRAIT_INTEGER:
+                kept[name] = value
+        elif value is None or isinstance(value, float):
+            kept[name] = value
+    return kept
 
 
 def _event_time_ms(envelope: Envelope) -> int:

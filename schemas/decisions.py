@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from schemas.events import Trait
+
 AlertState = Literal["raised", "escalated", "resolved"]
 AlertCause = Literal["risk", "ordered", "risk_fell", "lapsed"]
 RiskBand = Literal["low", "medium", "high"]
@@ -118,6 +120,21 @@ class SegmentChange(msgspec.Struct, frozen=True, kw_only=True):
     evidence: list[Evidence]
 
 
+class CustomerCluster(msgspec.Struct, frozen=True):
+    """Customers who behave alike.
+
+    Attributes
+    ----------
+    id
+        Stays with the cluster from model to model.
+    name
+        What stands out about it; it may change with the cluster.
+    """
+
+    id: int
+    name: str
+
+
 class CustomerScore(msgspec.Struct, frozen=True, kw_only=True):
     """The latest word on a customer; the topic keeps the newest one of each.
 
@@ -135,6 +152,13 @@ class CustomerScore(msgspec.Struct, frozen=True, kw_only=True):
     features
         What the risk was computed from, in the order of the model's `features`: with the snapshot
         named by `model_version`, enough to recompute the risk to the last bit.
+    lifetime_value
+        Margin earned so far and that to be expected, times the chance that the customer has not left, less
+        what it cost to win them; negative until they have paid for that.
+    cluster
+        The behavioural cluster, where the model has any.
+    traits
+        What is known of the customer by the names in `segments.traits`.
     """
 
     version: int = 1
@@ -154,3 +178,6 @@ class CustomerScore(msgspec.Struct, frozen=True, kw_only=True):
     value_at_risk: float
     model_version: str
     features: list[float]
+    lifetime_value: float | None = None
+    cluster: CustomerCluster | None = None
+    traits: dict[str, Trait] = {}

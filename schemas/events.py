@@ -4,9 +4,10 @@ The wire is the Segment e-commerce spec v2, which RudderStack, Jitsu and others 
 It has dozens of event names; what a customer's history needs from them is little: that the customer
 did something (`Click`, with the step of the funnel), ordered (`Order`), changed an order
 (`OrderUpdate`), got money back (`Refund`) or called it off (`Cancellation`). `Passive` is a message
-about the customer that is no act of theirs (an e-mail was delivered), `Anonymous` one that names
-nobody. Every event carries the same head: who, which message, when. Where visitors are joined to
-customers (`schemas.identity`), three more say who a visitor is: `Visit`, `Identified` and `Link`.
+about the customer that is no act of theirs (an e-mail was delivered), `Described` one that says something
+of them (traits), `Anonymous` one that names nobody. Every event carries the same head: who, which message,
+when. Where visitors are joined to customers (`schemas.identity`), three more say who a visitor is: `Visit`,
+`Identified` and `Link`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from __future__ import annotations
 from enum import IntEnum
 
 import msgspec
+
+Trait = str | int | float | bool | None
+"""What is known of a customer under one name; None where it was taken back."""
 
 
 class Funnel(IntEnum):
@@ -96,7 +100,19 @@ class Cancellation(Event, gc=False, frozen=True):
 
 
 class Passive(Event, gc=False, frozen=True):
-    """Something happened around the customer (an e-mail was delivered, a trait was set)."""
+    """Something happened around the customer (an e-mail was delivered)."""
+
+
+class Described(Event, gc=False, frozen=True):
+    """Somebody said what is known of the customer.
+
+    Attributes
+    ----------
+    traits
+        By name, plain values only: what is nested or long is no dimension of anything.
+    """
+
+    traits: dict[str, Trait]
 
 
 class Anonymous(Event, gc=False, frozen=True):

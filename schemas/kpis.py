@@ -35,6 +35,24 @@ class SegmentKpis(msgspec.Struct, frozen=True, kw_only=True):
     value_at_risk: float
 
 
+class TraitKpis(msgspec.Struct, frozen=True, kw_only=True):
+    """Customers with an order of whom one thing is known (`segments.traits`).
+
+    Attributes
+    ----------
+    trait, value
+        Its name, and what was said, as text; of each trait the 20 values that most customers have, and null
+        for the others together.
+    """
+
+    trait: str
+    value: str | None
+    customers: int
+    historic_value: float
+    predicted_value: float
+    value_at_risk: float
+
+
 class ChurnKpis(msgspec.Struct, frozen=True, kw_only=True):
     """Who lapsed in the last `window_days`: went from an active stage to `defecting` or `inactive`.
 
@@ -158,3 +176,4 @@ class RetentionKpis(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: AlertOutcomes
     answers: AnswerKpis
     late: int
+    traits: list[TraitKpis] = []

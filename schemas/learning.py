@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from schemas.btyd import BtydParams, SpendParams
+from schemas.segments import SegmentModel
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,8 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     champion
         The expert that a confidence sequence has found to be better than each other; null while there is
         none. What is served is the mixture of all of them.
+    segments
+        Borders and clusters; null where none are learned, and before there are enough customers.
     """
 
     version: int = 1
@@ -87,3 +90,4 @@ class ModelSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     btyd_coefficient: float = 0.0
     spend: SpendParams | None = None
     champion: str | None = None
+    segments: SegmentModel | None = None

@@ -7,7 +7,7 @@ because that module may be compiled, and a Struct must be made by the interprete
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ class Envelope(msgspec.Struct, gc=False, kw_only=True, rename="camel"):
     received_at: Time | None = None
     sent_at: Time | None = None
     timestamp: Time | None = None
+    traits: dict[str, Any] | None = None
     type: Literal["track", "page", "screen", "identify", "group", "alias"]
     user_id: str | None = None
 

@@ -8,7 +8,7 @@ descriptions are the ones that the documentation prints.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,7 @@ HIGHEST_RISK: Final = 0.999
 
 Positive = Annotated[float, Meta(gt=0.0)]
 Count = Annotated[int, Meta(ge=1)]
+TraitName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 @lru_cache(maxsize=1024)  # of settings, and asked for at every review
@@ -99,8 +100,15 @@ class ReviewConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SegmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Borders of the RFM cells and of the lifecycle stages."""
+    """Borders of the RFM cells and of the lifecycle stages, and what else customers are grouped by."""
 
+    borders: Annotated[
+        Literal["fixed", "learned"],
+        Meta(
+            description="Borders of the RFM cells: fixed by the two settings that follow, or learned as "
+            "quintiles of the shop's customers, which begin with those."
+        ),
+    ] = "fixed"
     recency_days: Annotated[
         tuple[Positive, Positive, Positive, Positive],
         Meta(description="Days since the last order that end the recency scores 5, 4, 3 and 2."),
@@ -115,6 +123,18 @@ class SegmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inactive_days: Annotated[
         float, Meta(gt=0.0, description="Days since the last order from which a customer is inactive.")
     ] = 365.0
+    clusters: Annotated[
+        int,
+        Meta(ge=0, le=12, description="Behavioural clusters that the learner looks for; 0 or 1 for none."),
+    ] = 0
+    traits: Annotated[
+        tuple[TraitName, ...],
+        Meta(
+            max_length=4,
+            description="Traits of identify messages that are kept, at most four, such as plan or country: "
+            "they stand in scores and retention KPIs, so no names or addresses.",
+        ),
+    ] = ()
 
 
 class AlertConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,6 +173,13 @@ class ValueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     acquisition_cost: Annotated[
         float, Meta(ge=0.0, description="What winning a customer costs, taken off their lifetime value.")
     ] = 0.0
+    acquisition_cost_trait: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="Trait of identify messages that says what winning the customer cost; empty: none.",
+        ),
+    ] = ""
     prior_orders: Annotated[
         float, Meta(gt=0.0, description="Weight of the prior order rate, in orders (gamma shape).")
     ] = 0.5

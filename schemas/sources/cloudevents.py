@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -67,6 +68,7 @@ class _Segment(msgspec.Struct, gc=False, kw_only=True, rename="camel"):
     received_at: Time | None = None
     sent_at: Time | None = None
     timestamp: Time | None = None
+    traits: dict[str, Any] | None = None
     user_id: str | None = None
 
 
@@ -204,6 +206,7 @@ def _carried(
         user_id=message.user_id or customer,
         anonymous_id=message.anonymous_id,
         properties=message.properties,
+        traits=message.traits,
     )
 
 

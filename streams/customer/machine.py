@@ -8,7 +8,8 @@ records were batched.
 
 A look (review) has two halves. The facts half names the segments and keeps the question; the verdict
 half asks the model, runs the alert episode and looks for the moment of crossing. Nothing of the
-second half flows back into the first.
+second half flows back into the first. RFM cells belong to the second half where a model draws their borders
+(`segments.borders = "learned"`): then their timer moves nothing that the facts rest on, like a crossing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from schemas.events import (
     Anonymous,
     Cancellation,
     Click,
+    Described,
     Event,
     Order,
     OrderUpdate,
@@ -61,6 +63,8 @@ from streams.customer.state import (
 from streams.customer.state_wire import Question
 from streams.customer.verdicts import Judge, Look
 from streams.learning.served import Served
+from streams.segments.serving import cells_of
+from streams.segments.traits import fold_traits, kept_names
 
 NO_SEGMENT = "none"
 """The RFM segment of a customer whose only order was cancelled."""
@@ -125,12 +129,16 @@ class CustomerMachine:
         self.looks: dict[str, int] = {}  # by cause, for whoever counts them; never an input to anything
         self._gap_ms = int(config.reviews.session_gap_minutes * MINUTE_MS)
         self._horizon_ms = days_ms(config.reviews.horizon_days)
+        self._learned = config.segments.borders == "learned"
+        self._cells = cells_of(config.segments, model.snapshot.segments)
+        self._traits = kept_names(config)
         self._forget_ms = days_ms(config.reviews.forget_days)
         self._folds: dict[type[Event], Callable[[str, CustomerState, Event], None]] = {
             Order: self._order,
             OrderUpdate: self._update,
             Refund: self._refund,
             Cancellation: self._cancellation,
+            Described: self._described,
             Passive: self._passive,
         }
 
@@ -142,6 +150,7 @@ class CustomerMachine:
     def adopt(self, model: Served) -> None:
         """Serve another model from the next record on."""
         self.judge.serve(model)
+        self._cells = cells_of(self.config.segments, model.snapshot.segments)
 
     @property
     def has_decided(self) -> bool:
@@ -316,10 +325,15 @@ class CustomerMachine:
             move_landmark(state, state.clock_ms)
             forget_messages(state, state.clock_ms)
             self._review(customer_id, state, cause)
-        elif state.verdict.crossing_ms and state.verdict.crossing_ms <= due_ms:
+        elif 0 < state.verdict.border_ms <= due_ms or 0 < state.verdict.crossing_ms <= due_ms:
             # A model chose this moment, so nothing that the facts rest on may move here.
-            look = self.judge.look(state, max(due_ms, state.clock_ms))
-            self._judge(customer_id, state, look, "crossing")
+            as_of_ms = max(due_ms, state.clock_ms)
+            cause = "crossing" if 0 < state.verdict.crossing_ms <= due_ms else "boundary"
+            moved = False
+            if 0 < state.verdict.border_ms <= due_ms:
+                moved = self._name_cell(customer_id, state, as_of_ms, "boundary")
+            look = self.judge.look(state, as_of_ms)
+            self._judge(customer_id, state, look, cause, moved)
 
     def _forget_at_ms(self, state: CustomerState) -> int:
         # Written out here and below: compiled, `max` and `min` of several, and loops over them, make objects.
@@ -345,6 +359,9 @@ class CustomerMachine:
         crossing_ms = state.verdict.crossing_ms
         if crossing_ms and crossing_ms < due_ms:
             due_ms = crossing_ms
+        border_ms = state.verdict.border_ms
+        if border_ms and border_ms < due_ms:
+            due_ms = border_ms
         return due_ms
 
     def _reschedule(self, customer_id: str, state: CustomerState) -> None:
@@ -374,6 +391,11 @@ class CustomerMachine:
 
     def _passive(self, _customer_id: str, _state: CustomerState, _event: Event) -> None:
         """Nothing the customer did."""
+
+    def _described(self, customer_id: str, state: CustomerState, event: Event) -> None:
+        assert isinstance(event, Described)
+        if fold_traits(state, event, self._traits) and state.orders:
+            self._review(customer_id, state, "correction")
 
     def _order(self, customer_id: str, state: CustomerState, event: Event) -> None:
         assert isinstance(event, Order)
@@ -408,7 +430,8 @@ class CustomerMachine:
         as_of_ms = state.clock_ms
         moved = False
         # Silence moves nobody before the border, and a click never: at the end of a session nothing is new.
-        if cause != "session" or state.review_ms <= as_of_ms or 0 < state.border_ms <= as_of_ms:
+        over = 0 < state.border_ms <= as_of_ms or 0 < state.verdict.border_ms <= as_of_ms
+        if cause != "session" or state.review_ms <= as_of_ms or over:
             moved = self._segment(customer_id, state, as_of_ms, cause)
             state.review_ms = next_review_ms(state.order_ms, as_of_ms, self.config.reviews)
         look = self.judge.look(state, as_of_ms)
@@ -419,33 +442,46 @@ class CustomerMachine:
     def _segment(self, customer_id: str, state: CustomerState, as_of_ms: int, cause: ReviewCause) -> bool:
         """Name the segments and when silence will change them; tell whether one has changed."""
         config = self.config.segments
-        silence_ms = as_of_ms - state.order_ms
-        rfm = rfm_segment(state.orders, silence_ms, config)
-        stage = lifecycle_stage(state.orders, silence_ms, state.won_back, config)
-        order_ms = state.order_ms
-        borders = (next_border_ms(order_ms, as_of_ms, config), next_stage_ms(order_ms, as_of_ms, config))
-        state.border_ms = min((at_ms for at_ms in borders if at_ms is not None), default=NO_TIME)
-        moved = False
-        if rfm != state.rfm:
-            before = RFM_NAMES[state.rfm] if state.rfm >= 0 else None
-            if state.lifecycle == PROSPECT:  # everything was cancelled before
-                before = NO_SEGMENT
-            self._moved(customer_id, state, "rfm", before, RFM_NAMES[rfm], cause)
-            state.rfm, moved = rfm, True
+        moved = self._name_cell(customer_id, state, as_of_ms, cause)
+        stage = lifecycle_stage(state.orders, as_of_ms - state.order_ms, state.won_back, config)
+        at_ms = next_stage_ms(state.order_ms, as_of_ms, config) or NO_TIME
+        if self._learned or state.border_ms == NO_TIME or NO_TIME < at_ms < state.border_ms:
+            state.border_ms = at_ms
         if stage != state.lifecycle:
             before = LIFECYCLE_NAMES[state.lifecycle] if state.lifecycle >= 0 else None
-            self._moved(customer_id, state, "lifecycle", before, LIFECYCLE_NAMES[stage], cause)
+            self._moved(customer_id, state, as_of_ms, "lifecycle", before, LIFECYCLE_NAMES[stage], cause)
             state.lifecycle, moved = stage, True
         return moved
+
+    def _name_cell(self, customer_id: str, state: CustomerState, as_of_ms: int, cause: ReviewCause) -> bool:
+        """Name the RFM segment and when silence will change it; tell whether it has changed.
+
+        Where a model draws the borders, `border_ms` of the facts is left to the lifecycle.
+        """
+        rfm = rfm_segment(state.orders, as_of_ms - state.order_ms, self._cells)
+        at_ms = next_border_ms(state.order_ms, as_of_ms, self._cells) or NO_TIME
+        if self._learned:
+            state.verdict.border_ms = at_ms
+        else:
+            state.border_ms, state.verdict.border_ms = at_ms, NO_TIME
+        if rfm == state.rfm:
+            return False
+        before = RFM_NAMES[state.rfm] if state.rfm >= 0 else None
+        if state.lifecycle == PROSPECT:  # everything was cancelled before
+            before = NO_SEGMENT
+        self._moved(customer_id, state, as_of_ms, "rfm", before, RFM_NAMES[rfm], cause)
+        state.rfm = rfm
+        return True
 
     def _unreview(self, customer_id: str, state: CustomerState, cause: ReviewCause) -> None:
         """Take back what was said of a customer who turned out to have ordered nothing."""
         state.review_ms = state.border_ms = NO_TIME
         if state.lifecycle in (-1, PROSPECT):
             return
-        self._moved(customer_id, state, "rfm", RFM_NAMES[state.rfm], NO_SEGMENT, cause)
+        at_ms = state.clock_ms
+        self._moved(customer_id, state, at_ms, "rfm", RFM_NAMES[state.rfm], NO_SEGMENT, cause)
         stage = LIFECYCLE_NAMES[state.lifecycle]
-        self._moved(customer_id, state, "lifecycle", stage, LIFECYCLE_NAMES[PROSPECT], cause)
+        self._moved(customer_id, state, at_ms, "lifecycle", stage, LIFECYCLE_NAMES[PROSPECT], cause)
         state.rfm, state.lifecycle = -1, PROSPECT
         self.judge.withdraw(customer_id, state, self._decisions)
 
@@ -453,15 +489,16 @@ class CustomerMachine:
         self,
         customer_id: str,
         state: CustomerState,
+        at_ms: int,
         dimension: str,
         previous: str | None,
         current: str,
         cause: ReviewCause,
     ) -> None:
         change = SegmentChange(
-            id=digest(f"{dimension}/{customer_id}/{state.clock_ms}/{previous}/{current}").hex(),
+            id=digest(f"{dimension}/{customer_id}/{at_ms}/{previous}/{current}").hex(),
             customer_id=customer_id,
-            event_time=utc(state.clock_ms),
+            event_time=utc(at_ms),
             dimension="rfm" if dimension == "rfm" else "lifecycle",
             previous=previous,
             current=current,

@@ -10,7 +10,12 @@ A state travels as a msgpack array in field order (`streams.customer.state_wire`
 appended, with a default; anything else raises `STATE_VERSION`. States of the version before are read too.
 What is not there takes one byte: sums that are zero go as the integer, for a float always takes nine. What
 follows from other fields does not travel: when and what the last order was stand among the newest orders,
-and what is due next is mostly the next review.
+and what is due next is mostly the next review. What few customers have
+comes last and is left out where it is not there.
+
+With `segments.borders = "learned"` a model draws the borders of the RFM cells, so `rfm` is a part of the
+verdict then, though it stands among the facts, and the moment at which silence leads over such a border is
+the verdict's `border_ms` (decision 19).
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from typing import Final
 import msgspec
 
 from streams.customer.decay import faded, landmark_is_stale
-from streams.customer.state_wire import Question, RecentOrder, StateOnWire
+from streams.customer.state_wire import Question, RecentOrder, StateOnWire, Traits
 from streams.customer.state_wire_v1 import upgraded
 
 STATE_VERSION: Final = 2
@@ -33,6 +38,7 @@ AS_RISK: Final = 2
 AS_REVIEW: Final = 1
 AS_BORDER: Final = 2
 AS_CROSSING: Final = 3
+AS_DRAWN_BORDER: Final = 4
 """On the wire, in the place of the moment when something is due: it is that of the review, and so on."""
 
 NO_TIME: Final = 0
@@ -79,9 +85,11 @@ class Verdict:
         Event time at which the episode was raised.
     due_ms
         No later than the earliest moment at which anything about the customer is due.
+    border_ms
+        When silence next leads over a border that a model drew; `NO_TIME` where settings draw them.
     """
 
-    __slots__ = ("crossing_ms", "due_ms", "episode", "episode_ms", "published", "risk", "values")
+    __slots__ = ("border_ms", "crossing_ms", "due_ms", "episode", "episode_ms", "published", "risk", "values")
 
     def __init__(
         self,
@@ -92,7 +100,9 @@ class Verdict:
         episode: int = 0,
         episode_ms: int = NO_TIME,
         due_ms: int = NO_TIME,
+        border_ms: int = NO_TIME,
     ) -> None:
+        self.border_ms = border_ms
         self.risk = risk
         self.published = published
         self.values = values
@@ -146,6 +156,8 @@ class CustomerState:
         When the next scheduled review is, and when silence next changes a segment.
     rfm, lifecycle
         Numbers of the current segment names; -1 before the first review.
+    traits
+        What identify messages said, by name, of the names that are kept; None where nothing was said.
     """
 
     __slots__ = (
@@ -153,7 +165,7 @@ class CustomerState:
         "clock_ms", "discounted", "first_ms", "first_order_ms", "gap_ms", "ids_before", "ids_ms", "ids_now",
         "items", "landmark_ms", "lifecycle", "order_amount", "order_ms", "orders", "orders_long",
         "orders_short", "questions", "recent_orders", "refunded", "refunds", "revenue", "review_ms", "rfm",
-        "session_ms", "sessions", "sessions_short", "verdict", "version", "views", "won_back",
+        "session_ms", "sessions", "sessions_short", "traits", "verdict", "version", "views", "won_back",
     )  # fmt: skip
 
     def __init__(
@@ -197,6 +209,7 @@ class CustomerState:
         category_cells: int = 0,
         categories: int = 0,
         gap_ms: int = 0,
+        traits: Traits | None = None,
     ) -> None:
         self.version = version
         self.first_ms = first_ms
@@ -236,6 +249,7 @@ class CustomerState:
         self.category_cells = category_cells
         self.categories = categories
         self.gap_ms = gap_ms
+        self.traits = traits
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CustomerState) and _fields(self) == _fields(other)
@@ -269,7 +283,7 @@ def new_state(time_ms: int, inputs: int) -> CustomerState:
 
 
 def _verdict_fields(verdict: Verdict) -> tuple[object, ...]:
-    return (
+    fields = (
         verdict.risk,
         verdict.published,
         verdict.values,
@@ -278,6 +292,7 @@ def _verdict_fields(verdict: Verdict) -> tuple[object, ...]:
         verdict.episode_ms,
         verdict.due_ms,
     )
+    return fields if verdict.border_ms == NO_TIME else (*fields, verdict.border_ms)
 
 
 def _fields(state: CustomerState) -> tuple[object, ...]:
@@ -320,6 +335,7 @@ def _fields(state: CustomerState) -> tuple[object, ...]:
         state.category_cells,
         state.categories,
         state.gap_ms,
+        state.traits,
     )
 
 
@@ -338,7 +354,18 @@ def _on_wire(state: CustomerState) -> tuple[object, ...]:
         due_ms = AS_BORDER
     elif due_ms == verdict.crossing_ms:
         due_ms = AS_CROSSING
-    return (
+    elif due_ms == verdict.border_ms:
+        due_ms = AS_DRAWN_BORDER
+    judged = (
+        verdict.risk,
+        AS_RISK if verdict.published == verdict.risk else verdict.published,
+        verdict.values,
+        verdict.crossing_ms,
+        verdict.episode,
+        verdict.episode_ms,
+        due_ms,
+    )
+    fields = (
         state.version,
         state.first_ms,
         state.clock_ms,
@@ -370,15 +397,7 @@ def _on_wire(state: CustomerState) -> tuple[object, ...]:
         state.questions,
         state.rfm,
         state.lifecycle,
-        (
-            verdict.risk,
-            AS_RISK if verdict.published == verdict.risk else verdict.published,
-            verdict.values,
-            verdict.crossing_ms,
-            verdict.episode,
-            verdict.episode_ms,
-            due_ms,
-        ),
+        judged if verdict.border_ms == NO_TIME else (*judged, verdict.border_ms),
         _brief(state.sessions_short),
         state.cart_ms,
         state.items,
@@ -386,6 +405,7 @@ def _on_wire(state: CustomerState) -> tuple[object, ...]:
         state.categories,
         state.gap_ms,
     )
+    return fields if state.traits is None else (*fields, state.traits)
 
 
 FIELDS: tuple[str, ...] = StateOnWire.__struct_fields__
@@ -429,6 +449,8 @@ def decode_state(value: bytes) -> CustomerState:
         due_ms = wire.border_ms
     elif due_ms == AS_CROSSING:
         due_ms = verdict.crossing_ms
+    elif due_ms == AS_DRAWN_BORDER:
+        due_ms = verdict.border_ms
     return CustomerState(
         first_ms=first_ms,
         clock_ms=wire.clock_ms,
@@ -468,6 +490,7 @@ def decode_state(value: bytes) -> CustomerState:
             verdict.episode,
             verdict.episode_ms,
             due_ms,
+            verdict.border_ms,
         ),
         sessions_short=wire.sessions_short,
         cart_ms=wire.cart_ms,
@@ -475,6 +498,7 @@ def decode_state(value: bytes) -> CustomerState:
         category_cells=wire.category_cells,
         categories=wire.categories,
         gap_ms=wire.gap_ms,
+        traits=wire.traits,
     )
 
 
@@ -485,9 +509,7 @@ def facts(state: CustomerState) -> list[object]:
     depend on how a topic is partitioned.
     """
     hidden = {"verdict", "applied", "questions"}
-    plain: list[object] = [
-        value for name, value in zip(FIELDS, _fields(state), strict=True) if name not in hidden
-    ]
+    plain: list[object] = [getattr(state, name) for name in FIELDS if name not in hidden]
     plain.append([(q.asked_ms, q.by_order, q.ordered, q.features) for q in state.questions])
     return plain
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import msgspec
 
+from schemas.events import Trait
+
 RecentOrder = tuple[int, int, float, float, int, int]
 """Key, event time, amount, discount, pieces, category cells."""
+
+Traits = dict[str, tuple[int, Trait]]
+"""By name: when it was said last, and what."""
 
 
 class Question(msgspec.Struct, array_like=True, gc=False):
@@ -48,6 +53,7 @@ class VerdictOnWire(msgspec.Struct, array_like=True, gc=False):
     episode: int
     episode_ms: int
     due_ms: int
+    border_ms: int = 0
 
 
 class StateOnWire(msgspec.Struct, array_like=True, gc=False):
@@ -56,6 +62,7 @@ class StateOnWire(msgspec.Struct, array_like=True, gc=False):
     `landmark_ms` and `first_order_ms` count from `first_ms`. `order_ms` and `order_amount` are 0 where they
     are those of the last of the `recent_orders`. `published` and `due_ms` of the verdict are small integers
     where they are those of another field (`streams.customer.state.AS_RISK`, `AS_REVIEW` and its neighbours).
+    What has a default is left out where it has it, so it comes last.
     """
 
     version: int
@@ -96,3 +103,4 @@ class StateOnWire(msgspec.Struct, array_like=True, gc=False):
     category_cells: int = 0
     categories: int = 0
     gap_ms: int = 0
+    traits: Traits | None = None

@@ -32,7 +32,8 @@ from streams.customer.rfm import RFM_NAMES
 from streams.customer.silence import Silence
 from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, pack_short, unpack_short
 from streams.learning.served import Served, log_odds_of
-from streams.value.clv import historic_value, valuer_of
+from streams.segments.traits import amount_of, shown
+from streams.value.clv import historic_value, lifetime_value, valuer_of
 
 
 class Look:
@@ -86,13 +87,14 @@ class Judge:
 
     __slots__ = (
         "_alerts", "_inputs", "_lookahead_ms", "_min_orders", "_partition", "_publish_change", "_raise_at",
-        "_raise_at_log_odds", "_silent_ms", "_value", "_valuer", "horizon_days", "model",
+        "_raise_at_log_odds", "_silent_ms", "_traits", "_value", "_valuer", "horizon_days", "model",
     )  # fmt: skip
 
     def __init__(
         self, config: StreamConfig, model: Served, partition: int = 0, inputs: tuple[str, ...] = INPUTS
     ) -> None:
         self._value = config.value
+        self._traits = config.segments.traits
         self._alerts = config.alerts
         self.horizon_days = config.reviews.horizon_days
         self._publish_change = config.reviews.publish_risk_change
@@ -235,6 +237,16 @@ class Judge:
 
     def _score(self, customer_id: str, state: CustomerState, look: Look, cause: ReviewCause) -> CustomerScore:
         crossing = state.verdict.crossing_ms
+        traits = state.traits
+        historic = historic_value(state.revenue, state.refunded)
+        recency_ms, tenure_ms = state.order_ms - state.first_order_ms, look.as_of_ms - state.first_order_ms
+        lifetime = lifetime_value(
+            historic,
+            look.predicted_value,
+            self._valuer.prob_alive(state.orders, recency_ms, tenure_ms),
+            self._value,
+            None if traits is None else amount_of(traits, self._value.acquisition_cost_trait),
+        )
         return CustomerScore(
             customer_id=customer_id,
             event_time=utc(look.as_of_ms),
@@ -247,9 +259,12 @@ class Judge:
             lifecycle=LIFECYCLE_NAMES[state.lifecycle],
             orders=state.orders,
             time_since_last_order_days=(look.as_of_ms - state.order_ms) / DAY_MS,
-            historic_value=historic_value(state.revenue, state.refunded),
+            historic_value=historic,
             predicted_value=look.predicted_value,
             value_at_risk=look.value_at_risk,
             model_version=self.model.model_version,
             features=look.values,
+            lifetime_value=lifetime,
+            cluster=self.model.clusters.nearest(look.values),
+            traits={} if traits is None else shown(traits, self._traits),
         )

@@ -20,6 +20,7 @@ from streams.config import StreamConfig
 from streams.customer.state import digest
 from streams.learning.pool import Pool, PoolState
 from streams.learning.prequential import Prequential
+from streams.segments.learner import SegmentLearner, SegmentsState
 from streams.value.refits import Refits, RefitsState
 
 CHECKPOINT_VERSION = 3
@@ -42,6 +43,7 @@ class Checkpoint(msgspec.Struct, array_like=True):
     latest: datetime | None
     recent: bytes
     duplicates: int
+    segments: SegmentsState | None = None
 
 
 class LearnerMachine:
@@ -70,6 +72,7 @@ class LearnerMachine:
             every_review_asks=reviews.question_share >= 1.0,
             models=("bgnbd",),
         )
+        self._segments = SegmentLearner(config)
         self.quality = Prequential()
         self.duplicates = 0
         self._first_asked_at: datetime | None = None
@@ -93,6 +96,7 @@ class LearnerMachine:
         grace = timedelta(days=2 * self._config.reviews.horizon_days)
         if example.asked_at >= self._first_asked_at + grace:
             self.quality.add(example.risk, example.label)
+        self._segments.learn(example, self._refits.sample)
         self._refits.learn(example)
         matured_ms = epoch_ms(example.matured_at)
         params = self._refits.fitted.params("bgnbd")
@@ -113,7 +117,10 @@ class LearnerMachine:
     def snapshot(self) -> ModelSnapshot:
         """Give the model as it is now."""
         fitted = self._refits.fitted
-        return self._pool.snapshot(self._latest, self.quality.metrics(), fitted.params("bgnbd"), fitted.spend)
+        params = fitted.params("bgnbd")
+        model = self._pool.snapshot(self._latest, self.quality.metrics(), params, fitted.spend)
+        segments = self._segments.model()
+        return model if segments is None else msgspec.structs.replace(model, segments=segments)
 
     def checkpoint(self) -> Checkpoint:
         """Take out everything that `restore` needs."""
@@ -126,6 +133,7 @@ class LearnerMachine:
             latest=self._latest,
             recent=b"".join(self._recent),
             duplicates=self.duplicates,
+            segments=self._segments.state(),
         )
 
     @classmethod
@@ -142,6 +150,7 @@ class LearnerMachine:
         learner = cls(config)
         learner._pool = Pool.restore(config, checkpoint.pool)
         learner._refits.restore(checkpoint.refits)
+        learner._segments.restore(checkpoint.segments)
         learner.quality = checkpoint.quality
         learner.duplicates = checkpoint.duplicates
         learner._first_asked_at = checkpoint.first_asked_at

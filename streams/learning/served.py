@@ -16,6 +16,7 @@ from schemas.btyd import BtydParams
 from schemas.learning import ModelSnapshot
 from streams.config import HIGHEST_RISK, StreamConfig
 from streams.customer.features import FEATURE_NAMES, LISTS
+from streams.segments.serving import ClusterMap, check_borders
 from streams.value.bgnbd_of_one import NoOrder
 
 LOWEST_RISK: Final = 0.001
@@ -135,8 +136,8 @@ class Served:
     """
 
     __slots__ = (
-        "btyd_centre", "btyd_coefficient", "centre", "coefficient", "intercept", "model_version", "n_learned",
-        "no_order", "snapshot",
+        "btyd_centre", "btyd_coefficient", "centre", "clusters", "coefficient", "intercept", "model_version",
+        "n_learned", "no_order", "snapshot",
     )  # fmt: skip
 
     def __init__(self, snapshot: ModelSnapshot) -> None:
@@ -151,7 +152,9 @@ class Served:
         btyd = snapshot.btyd
         if btyd is not None and (btyd.model != "bgnbd" or min(btyd.r, btyd.alpha, btyd.a, btyd.b) <= 0.0):
             raise ValueError(f"model {snapshot.model_version} has a BTYD part that is no BG/NBD")
+        check_borders(snapshot)
         self.snapshot = snapshot
+        self.clusters = ClusterMap(snapshot)
         self.model_version = snapshot.model_version
         self.n_learned = snapshot.n_learned
         self.intercept = snapshot.intercept

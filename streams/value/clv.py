@@ -24,6 +24,7 @@ from math import expm1, log1p
 
 from schemas.btyd import BtydParams, SpendParams
 from streams.config import DAY_MS, ValueConfig
+from streams.value.bgnbd_of_one import prob_alive
 from streams.value.discounted import DiscountedOrders
 
 _YEAR_DAYS = 365.0
@@ -85,12 +86,13 @@ class Valuer:
     148.01
     """
 
-    __slots__ = ("_days", "_margin", "_orders", "_prior_days", "_prior_orders", "_spend")
+    __slots__ = ("_days", "_margin", "_orders", "_prior_days", "_prior_orders", "_spend", "_timing")
 
     def __init__(
         self, config: ValueConfig, timing: BtydParams | None = None, spend: SpendParams | None = None
     ) -> None:
         self._margin = config.margin
+        self._timing = timing
         self._prior_orders = config.prior_orders - 1.0
         self._prior_days = config.prior_days
         self._days = discounted_days(config)
@@ -126,6 +128,33 @@ class Valuer:
             p, q_less_1, gamma = self._spend
             order_value = p * (gamma + earned) / (p * orders + q_less_1)
         return self._margin * order_value * to_come
+
+    def prob_alive(self, orders: int, recency_ms: int, tenure_ms: int) -> float:
+        """Give the probability that a customer has not left.
+
+        It is that of BG/NBD. Before there is a fit it is 1: a run rate knows nothing of leaving.
+
+        Parameters
+        ----------
+        orders
+            Orders so far, at least one.
+        recency_ms
+            Time from the first order to the last.
+        tenure_ms
+            Time since the first order.
+
+        Examples
+        --------
+        >>> timing = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
+        >>> round(Valuer(ValueConfig(), timing).prob_alive(3, 60 * DAY_MS, 80 * DAY_MS), 3)
+        0.73
+        >>> Valuer(ValueConfig()).prob_alive(3, 60 * DAY_MS, 80 * DAY_MS)
+        1.0
+        """
+        timing = self._timing
+        if timing is None or timing.model != "bgnbd":  # the only one that is served
+            return 1.0
+        return prob_alive(timing, float(orders - 1), recency_ms / DAY_MS, tenure_ms / DAY_MS)
 
 
 @lru_cache(maxsize=16)  # models follow each other by the second, fits by the month

@@ -163,6 +163,22 @@ class CustomersSample:
                 customers.append((float(history.repeats), *days))
         return triples_of(customers) if customers else None
 
+    def last_orders(self, since_s: int, until_s: int) -> list[tuple[int, int]]:
+        """Give the time of the last order and the number of orders of those who ordered last in a span.
+
+        Examples
+        --------
+        >>> sample = CustomersSample(size=9, seed=1)
+        >>> sample.put("c1", History(86_400 * 5, repeats=1, first_s=0, recency_s=86_400, order_value=9.0))
+        >>> sample.last_orders(0, 86_400 * 5), sample.last_orders(90_000, 86_400 * 5)
+        ([(86400, 2)], [])
+        """
+        return [
+            (history.first_s + history.recency_s, history.repeats + 1)
+            for history in self._histories.values()
+            if since_s <= history.first_s + history.recency_s <= until_s
+        ]
+
     def spending(self) -> Spending | None:
         """Count what orders are worth; None when none has a value."""
         customers = [

@@ -25,6 +25,7 @@ from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT
 from streams.customer.rfm import RFM_NAMES
 from streams.value.alert_outcomes import MICRO
 from streams.value.days import Days, Key
+from streams.value.trait_kpis import trait_kpis
 
 MOST_WINDOW_DAYS = 30
 LOSS_DAYS = (30, 90)
@@ -95,6 +96,7 @@ class DayKpis:
             outcomes=_outcomes(flows),
             answers=_answers(flows),
             late=flows.get("late", 0),
+            traits=trait_kpis(days),
         )
         self._past.append(today)
         return said

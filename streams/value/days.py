@@ -77,6 +77,10 @@ class Days:
         self._closed = True
         return flows
 
+    def held(self) -> list[Key]:
+        """List the levels that are not 0."""
+        return list(self._levels)
+
     def level(self, key: Key) -> int:
         """Give a level as of the end of the day that was closed last."""
         return self._levels.get(key, 0)

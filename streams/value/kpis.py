@@ -36,6 +36,7 @@ from streams.value.alert_outcomes import MICRO, AlertLedger
 from streams.value.day_kpis import ACTIVE_STAGES, LOSS_DAYS, DayKpis, day_number
 from streams.value.days import Days, Key
 from streams.value.lapse import prob_silent
+from streams.value.trait_kpis import TRAIT, trait_text
 
 GRACE_MS = 6 * HOUR_MS
 """A day is told so long after its end."""
@@ -46,36 +47,6 @@ _PROSPECT = LIFECYCLE_NAMES[PROSPECT]
 
 _SURE = 1e-9
 """How near to 0 and 1 a risk is taken to come."""
-
-
-class _Known:
-    """What the newest score of a customer says; money in millionths."""
-
-    __slots__ = (
-        "at_ms", "at_risk", "chance", "historic", "lapse_ms", "lifecycle", "order_ms", "predicted", "rfm",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        at_ms: int,
-        order_ms: int,
-        rfm: str,
-        lifecycle: str,
-        historic: int,
-        predicted: int,
-        at_risk: int,
-        lapse_ms: int,
-        chance: float,
-    ) -> None:
-        self.at_ms = at_ms
-        self.order_ms = order_ms
-        self.rfm = rfm
-        self.lifecycle = lifecycle
-        self.historic = historic
-        self.predicted = predicted
-        self.at_risk = at_risk
-        self.lapse_ms = lapse_ms  # when silence will make the customer lapse; 0 where it has
-        self.chance = chance  # to lapse then
 
 
 _Levels = tuple[Key, Key, Key, Key]
@@ -106,6 +77,43 @@ def _stage_levels(name: str) -> _Levels:
 
 
 _LOSSES = tuple((span, ("loss", span), ("loss_variance", span)) for span in LOSS_DAYS)
+
+
+class _Known:
+    """What the newest score of a customer says; money in millionths."""
+
+    __slots__ = (
+        "at_ms", "at_risk", "chance", "historic", "lapse_ms", "lifecycle", "order_ms", "predicted", "rfm",
+        "traits",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        at_ms: int,
+        order_ms: int,
+        rfm: str,
+        lifecycle: str,
+        historic: int,
+        predicted: int,
+        at_risk: int,
+        lapse_ms: int,
+        chance: float,
+        traits: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.at_ms = at_ms
+        self.order_ms = order_ms
+        self.rfm = rfm
+        self.lifecycle = lifecycle
+        self.historic = historic
+        self.predicted = predicted
+        self.at_risk = at_risk
+        self.lapse_ms = lapse_ms  # when silence will make the customer lapse; 0 where it has
+        self.chance = chance  # to lapse then
+        self.traits = traits
+
+    def levels(self) -> list[_Levels]:
+        """List the groups that the customer counts in."""
+        return [_rfm_levels(self.rfm), _stage_levels(self.lifecycle), *[_levels(*one) for one in self.traits]]
 
 
 class Going:
@@ -255,25 +263,30 @@ class KpiMachine:
             at_risk=round(score.value_at_risk * MICRO),
             lapse_ms=lapse_ms,
             chance=chance,
+            traits=tuple(
+                (f"{TRAIT}{name}", trait_text(value))
+                for name, value in score.traits.items()
+                if value is not None
+            ),
         )
 
     def _hold(self, known: _Known, day: int, sign: int) -> None:
         """Add what a score holds to the levels from a day on, or take it off again."""
         historic, predicted, at_risk = sign * known.historic, sign * known.predicted, sign * known.at_risk
-        self._hold_in(_rfm_levels(known.rfm), day, sign, historic, predicted, at_risk)
-        self._hold_in(_stage_levels(known.lifecycle), day, sign, historic, predicted, at_risk)
+        for levels in known.levels():
+            self._hold_in(levels, day, sign, historic, predicted, at_risk)
         self._hold_loss(known, day, sign)
 
     def _replace(self, before: _Known, now: _Known, day: int) -> None:
         """Take one score off and add the next; of a segment that stays the same only the difference."""
-        if before.rfm != now.rfm or before.lifecycle != now.lifecycle:
+        if (before.rfm, before.lifecycle, before.traits) != (now.rfm, now.lifecycle, now.traits):
             self._hold(before, day, -1)
             self._hold(now, day, 1)
             return
         historic, predicted = now.historic - before.historic, now.predicted - before.predicted
         at_risk = now.at_risk - before.at_risk
-        self._hold_in(_rfm_levels(now.rfm), day, 0, historic, predicted, at_risk)
-        self._hold_in(_stage_levels(now.lifecycle), day, 0, historic, predicted, at_risk)
+        for levels in now.levels():
+            self._hold_in(levels, day, 0, historic, predicted, at_risk)
         self._hold_loss(before, day, -1)
         self._hold_loss(now, day, 1)
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import orjson
 
@@ -23,7 +24,7 @@ from samples import cdnow, shop
 from samples.shop_config import ShopConfig
 from schemas.codec import encode
 from schemas.topics import INPUTS
-from streams.config import AlertConfig, ReviewConfig, StreamConfig
+from streams.config import AlertConfig, ReviewConfig, SegmentConfig, StreamConfig, ValueConfig
 from streams.customer import machine
 from streams.customer.decision import Decision
 from streams.customer.state import decode_state, encode_state
@@ -61,13 +62,34 @@ def written(messages: Iterable[bytes]) -> str:
         return " ".join(f"{name} {sha256((out / name).read_bytes()).hexdigest()}" for name in RESULTS)
 
 
+def introduced(messages: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Let now and then somebody say what is known of a customer."""
+    for number, message in enumerate(messages):
+        yield message
+        if number % 37 == 0 and message.get("userId"):
+            traits = {
+                "plan": ("gold", "silver", None)[number % 3],
+                "cac": number % 50,
+                "email": "a@b.example",
+            }
+            head = {name: message[name] for name in ("userId", "timestamp")}
+            yield {"type": "identify", "messageId": f"identify-{number}", "traits": traits, **head}
+
+
 if __name__ == "__main__":
     clicks = ShopConfig(customers=150, days=120, seed=5, duplicate_rate=0.02, disorder_ms=200_000)
     orders_only = StreamConfig(reviews=ReviewConfig(horizon_days=84.0))
+    grouped = StreamConfig(
+        reviews=ReviewConfig(horizon_days=14.0),
+        segments=SegmentConfig(borders="learned", clusters=4, traits=("plan",)),
+        value=ValueConfig(acquisition_cost_trait="cac"),
+    )
+    crowd = ShopConfig(customers=400, days=120, seed=6)
     eager = AlertConfig(min_orders=1, raise_at=0.4, escalate_at=0.6, resolve_below=0.3)
     sys.stdout.write(
         f"{machine.__file__}\n"
         f"{decide(map(orjson.dumps, islice(shop.messages(clicks), 25_000)), StreamConfig(alerts=eager))}\n"
+        f"{decide(map(orjson.dumps, introduced(islice(shop.messages(crowd), 25_000))), grouped)}\n"
         f"{decide(map(orjson.dumps, cdnow.messages('tenth')), orders_only)}\n"
         f"{written(map(orjson.dumps, cdnow.messages('tenth')))}\n"
     )

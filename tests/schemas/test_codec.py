@@ -28,6 +28,7 @@ from schemas.events import (
     Anonymous,
     Cancellation,
     Click,
+    Described,
     Event,
     Funnel,
     Order,
@@ -96,6 +97,12 @@ def basket_by_oracle(properties: dict[str, Any]) -> tuple[int, tuple[str, ...]]:
     return sum(pieces), tuple(dict.fromkeys(name for name in named if name))
 
 
+def is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 64 and value.isprintable()
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**53)
+
+
 def read_by_oracle(value: bytes) -> Event:
     message = json.loads(value)
     customer_id, name, properties = message.get("userId"), message.get("event"), message.get("properties")
@@ -104,6 +111,9 @@ def read_by_oracle(value: bytes) -> Event:
         return Anonymous("", *head[1:])
     if message["type"] in ("page", "screen"):
         return Click(*head, Funnel.PAGE)
+    if message["type"] == "identify" and message.get("traits"):
+        plain = {k: v for k, v in message["traits"].items() if len(k) <= 64 and is_plain(v)}
+        return Described(*head, plain)
     if message["type"] != "track" or name in PASSIVE:
         return Passive(*head)
     if name == "Order Cancelled":
@@ -217,6 +227,8 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
         names = st.sampled_from(sorted(ORDER_EVENTS | CLICK_EVENTS))
         name = draw(names | st.text("abc ", min_size=1))
         message |= {"event": name, "properties": draw(properties_of(name))}
+    if kind == "identify":
+        message["traits"] = draw(st.none() | st.dictionaries(texts, json_values, max_size=4))
     if draw(st.booleans()):
         original, waited = draw(moments), timedelta(seconds=draw(st.integers(0, 40_000_000)) / 1000)
         message["originalTimestamp"] = draw(iso(original))

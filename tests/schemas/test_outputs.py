@@ -19,6 +19,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: texts,
+    bool: st.booleans(),
     int: st.integers(-(2**53), 2**53),
     float: st.floats(allow_nan=False, allow_infinity=False),
     datetime: st.integers(EARLIEST_MS, LATEST_MS - 1).map(utc),
@@ -36,6 +37,8 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(arguments)
     if origin is list:
         return st.lists(values_of(arguments[0]), max_size=2)
+    if origin is tuple:
+        return st.tuples(*map(values_of, arguments))
     if origin is dict:
         return st.dictionaries(texts, values_of(arguments[1]), max_size=2)
     if origin is UnionType:

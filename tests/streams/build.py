@@ -21,12 +21,14 @@ from schemas.events import (
     Anonymous,
     Cancellation,
     Click,
+    Described,
     Event,
     Funnel,
     Order,
     OrderUpdate,
     Passive,
     Refund,
+    Trait,
 )
 from schemas.learning import Example, ModelSnapshot
 from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES, EXAMPLES, SEGMENT_CHANGES
@@ -86,6 +88,10 @@ def cancel(customer: str, days: float, name: str) -> Cancellation:
 
 def passive(customer: str, days: float) -> Passive:
     return Passive(customer, f"passive/{customer}/{at(days)}", at(days))
+
+
+def identify(customer: str, days: float, **traits: Trait) -> Described:
+    return Described(customer, f"identify/{customer}/{at(days)}/{sorted(traits)}", at(days), traits)
 
 
 def nobody(days: float) -> Anonymous:

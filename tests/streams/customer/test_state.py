@@ -58,7 +58,9 @@ VERDICT = st.builds(
     episode=st.integers(0, 2),
     episode_ms=TIME,
     due_ms=TIME,
+    border_ms=TIME,
 )
+TRAIT = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | NUMBER | st.text(max_size=8)
 STATE = st.builds(
     CustomerState,
     first_ms=TIME,
@@ -85,6 +87,7 @@ STATE = st.builds(
     questions=st.lists(QUESTION, max_size=3),
     rfm=st.integers(-1, 9),
     verdict=VERDICT,
+    traits=st.none() | st.dictionaries(st.text(max_size=8), st.tuples(TIME, TRAIT), max_size=3),
 )
 
 
@@ -168,7 +171,7 @@ def test_short_packing_keeps_four_digits_in_three_bytes(values: list[float]) -> 
 
 def test_a_field_that_a_later_program_appended_is_passed_over() -> None:
     fields = msgspec.msgpack.decode(encode_state(new_state(T0, inputs=2)))
-    fields.append("appended")
+    fields += [None, "appended"]  # traits, which this program leaves out where there are none
     assert decode_state(msgspec.msgpack.encode(fields)) == new_state(T0, inputs=2)
     assert FIELDS[0] == "version", "read first, whatever follows"
 
@@ -193,7 +196,7 @@ def test_facts_hold_everything_but_what_a_model_or_a_partition_said() -> None:
     assert facts(state) == facts(other)
     other.questions[0].ordered = True
     assert facts(state) != facts(other)
-    others = {int: 7, float: 7.5, bool: True, bytes: b"other", list: [7]}
+    others = {int: 7, float: 7.5, bool: True, bytes: b"other", list: [7], type(None): {"plan": (7, "gold")}}
     for name in set(FIELDS) - {"verdict", "applied", "questions"}:
         changed = new_state(T0, inputs=2)
         changed.questions = state.questions

@@ -1,0 +1,1 @@
+"""What customers are grouped by beyond their own numbers: learned borders, clusters, traits."""
