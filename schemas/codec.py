@@ -28,10 +28,10 @@ from schemas.events import (
     Click,
     Event,
     Funnel,
-    Identified,
     Order,
     OrderUpdate,
     Passive,
+    Profile,
     Refund,
     Trait,
 )
@@ -179,7 +179,7 @@ def event_of(envelope: Envelope) -> Event:
         if kind == "page" or kind == "screen":
             return Click(customer_id, message_id, time_ms, _PAGE)
         if envelope.traits and kind == "identify":
-            return Identified(customer_id, message_id, time_ms, _traits(envelope.traits))
+            return Profile(customer_id, message_id, time_ms, _traits(envelope.traits))
         return Passive(customer_id, message_id, time_ms)
     if not envelope.anonymous_id:
         raise WireError("missing", "userId and anonymousId")

@@ -4,7 +4,7 @@ The wire is the Segment e-commerce spec v2, which RudderStack, Jitsu and others 
 It has dozens of event names; what a customer's history needs from them is little: that the customer
 did something (`Click`, with the step of the funnel), ordered (`Order`), changed an order
 (`OrderUpdate`), got money back (`Refund`) or called it off (`Cancellation`). `Passive` is a message
-about the customer that is no act of theirs (an e-mail was delivered), `Identified` one that says something
+about the customer that is no act of theirs (an e-mail was delivered), `Profile` one that says something
 of them (traits), `Anonymous` one that names nobody. Every event carries the same head: who, which message,
 when.
 """
@@ -96,7 +96,7 @@ class Passive(Event, gc=False, frozen=True):
     """Something happened around the customer (an e-mail was delivered)."""
 
 
-class Identified(Event, gc=False, frozen=True):
+class Profile(Event, gc=False, frozen=True):
     """Somebody said what is known of the customer.
 
     Attributes

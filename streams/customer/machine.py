@@ -24,10 +24,10 @@ from schemas.events import (
     Cancellation,
     Click,
     Event,
-    Identified,
     Order,
     OrderUpdate,
     Passive,
+    Profile,
     Refund,
 )
 from schemas.learning import Example
@@ -138,7 +138,7 @@ class CustomerMachine:
             OrderUpdate: self._update,
             Refund: self._refund,
             Cancellation: self._cancellation,
-            Identified: self._identified,
+            Profile: self._profile,
             Passive: self._passive,
         }
 
@@ -374,8 +374,8 @@ class CustomerMachine:
     def _passive(self, _customer_id: str, _state: CustomerState, _event: Event) -> None:
         """Nothing the customer did."""
 
-    def _identified(self, customer_id: str, state: CustomerState, event: Event) -> None:
-        assert isinstance(event, Identified)
+    def _profile(self, customer_id: str, state: CustomerState, event: Event) -> None:
+        assert isinstance(event, Profile)
         if fold_traits(state, event, self._traits) and state.orders:
             self._review(customer_id, state, "correction")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from schemas.codec import MAX_AMOUNT
-from schemas.events import Identified, Trait
+from schemas.events import Profile, Trait
 from streams.config import StreamConfig
 from streams.customer.state import CustomerState
 from streams.customer.state_wire import Traits
@@ -30,16 +30,16 @@ def kept_names(config: StreamConfig) -> tuple[str, ...]:
     return (*names, cost) if cost and cost not in names else names
 
 
-def fold_traits(state: CustomerState, event: Identified, names: Sequence[str]) -> bool:
+def fold_traits(state: CustomerState, event: Profile, names: Sequence[str]) -> bool:
     """Take in what a message says; tell whether anything is known differently now.
 
     Examples
     --------
     >>> from streams.customer.state import new_state
     >>> state = new_state(0, inputs=2)
-    >>> fold_traits(state, Identified("c1", "m1", 5, {"plan": "gold", "email": "a@b.example"}), ("plan",))
+    >>> fold_traits(state, Profile("c1", "m1", 5, {"plan": "gold", "email": "a@b.example"}), ("plan",))
     True
-    >>> fold_traits(state, Identified("c1", "m2", 4, {"plan": "silver"}), ("plan",))
+    >>> fold_traits(state, Profile("c1", "m2", 4, {"plan": "silver"}), ("plan",))
     False
     >>> state.traits
     {'plan': (5, 'gold')}

@@ -30,10 +30,10 @@ from schemas.events import (
     Click,
     Event,
     Funnel,
-    Identified,
     Order,
     OrderUpdate,
     Passive,
+    Profile,
     Refund,
 )
 from schemas.topics import INPUTS
@@ -106,7 +106,7 @@ def read_by_oracle(value: bytes) -> Event:
         return Click(*head, Funnel.PAGE)
     if message["type"] == "identify" and message.get("traits"):
         plain = {k: v for k, v in message["traits"].items() if len(k) <= 64 and is_plain(v)}
-        return Identified(*head, plain)
+        return Profile(*head, plain)
     if message["type"] != "track" or name in PASSIVE:
         return Passive(*head)
     if name == "Order Cancelled":

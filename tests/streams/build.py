@@ -22,10 +22,10 @@ from schemas.events import (
     Click,
     Event,
     Funnel,
-    Identified,
     Order,
     OrderUpdate,
     Passive,
+    Profile,
     Refund,
     Trait,
 )
@@ -80,8 +80,8 @@ def passive(customer: str, days: float) -> Passive:
     return Passive(customer, f"passive/{customer}/{at(days)}", at(days))
 
 
-def identify(customer: str, days: float, **traits: Trait) -> Identified:
-    return Identified(customer, f"identify/{customer}/{at(days)}/{sorted(traits)}", at(days), traits)
+def identify(customer: str, days: float, **traits: Trait) -> Profile:
+    return Profile(customer, f"identify/{customer}/{at(days)}/{sorted(traits)}", at(days), traits)
 
 
 def nobody(days: float) -> Anonymous:

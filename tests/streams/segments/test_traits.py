@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.btyd import BtydParams
 from schemas.codec import decode_event
-from schemas.events import Identified, Trait
+from schemas.events import Profile, Trait
 from schemas.topics import CUSTOMER_SCORES
 from streams.config import SegmentConfig, StreamConfig, ValueConfig
 from streams.customer.state import decode_state, encode_state, new_state
@@ -51,7 +51,7 @@ def test_of_each_trait_the_newest_word_counts_in_whatever_order_messages_came(
         state = new_state(T0, inputs=2)
         for time_ms, traits in way:
             before = shown(state.traits or {}, NAMES)
-            changed = fold_traits(state, Identified("c", str(time_ms), time_ms, traits), NAMES)
+            changed = fold_traits(state, Profile("c", str(time_ms), time_ms, traits), NAMES)
             assert changed == (repr(before) != repr(shown(state.traits or {}, NAMES)))
         assert repr(shown(state.traits or {}, NAMES)) == repr(expected), "1 and true are equal"
         assert decode_state(encode_state(state)) == state
@@ -113,7 +113,7 @@ def test_an_erased_customer_has_no_traits() -> None:
 def test_only_short_and_plain_values_are_traits(given_: dict[str, object], kept: dict[str, object]) -> None:
     message = {"type": "identify", "messageId": "m", "userId": "c-1", "timestamp": "2026-01-01T00:00:00Z"}
     event = decode_event(json.dumps(message | {"traits": given_}).encode())
-    assert isinstance(event, Identified)
+    assert isinstance(event, Profile)
     assert event.traits == kept
 
 
