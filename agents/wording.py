@@ -102,16 +102,11 @@ def _longest_gap(value: float) -> str:
     return f"longest wait {days(expm1(value))}" if value > 0.0 else "no gap between orders yet"
 
 
-def _trend(things: str, steady: float) -> Callable[[float], str]:
-    """Word a share of fading sums beside the one that a steady customer has."""
-
-    def phrase(value: float) -> str:
-        share = expm1(value)
-        if share >= 1.5 * steady:
-            return f"{things} come faster than before"
-        return f"{things} come as before" if share > 0.6 * steady else f"{things} come slower than before"
-
-    return phrase
+def _visit_trend(value: float) -> str:
+    share = expm1(value)  # a quarter for a steady visitor
+    if share >= 0.375:
+        return "visits come faster than before"
+    return "visits come as before" if share > 0.15 else "visits come slower than before"
 
 
 def _visited_after(value: float) -> str:
@@ -143,8 +138,7 @@ _PHRASES: dict[str, Callable[[float], str]] = {
     "log_items": _items,
     "log_categories": _categories,
     "log_longest_gap": _longest_gap,
-    "log_order_trend": _trend("orders", 1 / 3),
-    "log_visit_trend": _trend("visits", 1 / 4),
+    "log_visit_trend": _visit_trend,
     "season_sine": lambda _: "the time of year",
     "season_cosine": lambda _: "the time of year",
     "log_visited_after": _visited_after,

@@ -111,14 +111,6 @@ FEATURES: tuple[Feature, ...] = (
         _STANDS,
     ),
     Feature(
-        "log_order_trend",
-        "trend",
-        "log1p share",
-        True,
-        "orders lately at half-life 28 days over those at 84: a third when steady, more when faster",
-        "both fade, the short one faster",
-    ),
-    Feature(
         "log_visit_trend",
         "trend",
         "log1p share",
@@ -188,8 +180,6 @@ def features(state: CustomerState, as_of_ms: int) -> list[float]:
     back_ms = float(state.landmark_ms - as_of_ms)
     fade_views = pow(2.0, back_ms / VIEWS_HALF_LIFE_MS)
     sessions = state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS)
-    orders_short = state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS)
-    orders_long = state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS)
     net = state.revenue - state.refunded
     gross = state.revenue + state.discounted
     refund_share = min(1.0, state.refunded / state.revenue) if state.revenue > 0.0 else 0.0
@@ -200,8 +190,8 @@ def features(state: CustomerState, as_of_ms: int) -> list[float]:
         single(log(1.0 + recency_days)),
         single(log(1.0 + silence_days / mean_gap_days)),
         single(log(1.0 + orders)),
-        single(log(1.0 + orders_short)),
-        single(log(1.0 + orders_long)),
+        single(log(1.0 + state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS))),
+        single(log(1.0 + state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS))),
         1.0 if orders == 1 else 0.0,
         single(log(1.0 + net)) if net > 0.0 else 0.0,
         single(log(1.0 + state.revenue / orders)),
@@ -214,7 +204,6 @@ def features(state: CustomerState, as_of_ms: int) -> list[float]:
         single(log(1.0 + state.items / orders)),
         LOG_CATEGORIES[state.categories],
         single(log(1.0 + state.gap_ms / DAY_MS)),
-        single(log(1.0 + trend(orders_short, orders_long))),
         single(log(1.0 + trend(state.sessions_short * fade_views, sessions))),
         single(sin(angle)),
         single(cos(angle)),
@@ -228,7 +217,7 @@ def features(state: CustomerState, as_of_ms: int) -> list[float]:
 def trend(short: float, long: float) -> float:
     """Divide a sum that fades fast by one of the same events that fades slowly.
 
-    What cancelled orders leave behind in floating point may be below zero: the share stays a share.
+    It is 0 where there were none, and never more than 1.
 
     Examples
     --------

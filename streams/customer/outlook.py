@@ -35,7 +35,6 @@ FADING_DAYS: dict[str, float] = {
     "log_sessions": SESSIONS_HALF_LIFE_MS / DAY_MS,
     "log_cart_adds": VIEWS_HALF_LIFE_MS / DAY_MS,
     "log_cart_left": VIEWS_HALF_LIFE_MS / DAY_MS,
-    "log_order_trend": _faster(ORDERS_SHORT_HALF_LIFE_MS, ORDERS_LONG_HALF_LIFE_MS),
     "log_visit_trend": _faster(VIEWS_HALF_LIFE_MS, SESSIONS_HALF_LIFE_MS),
 }
 """Half-lives of the features that are sums which fade, or shares of such sums, in days."""
@@ -116,9 +115,6 @@ def after_order(values: Sequence[float]) -> list[float]:
         "log_orders": log1p(orders + 1.0),
         "log_orders_28d": log1p(expm1(named["log_orders_28d"]) + 1.0),
         "log_orders_84d": log1p(expm1(named["log_orders_84d"]) + 1.0),
-        "log_order_trend": log1p(
-            trend(expm1(named["log_orders_28d"]) + 1.0, expm1(named["log_orders_84d"]) + 1.0)
-        ),
         "log_longest_gap": max(named["log_longest_gap"], named["log_silence"]),
         "log_visited_after": 0.0,
         "log_cart_left": 0.0,

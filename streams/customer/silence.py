@@ -79,8 +79,6 @@ class Silence:
         back_ms = float(state.landmark_ms - as_of_ms)
         fade_views = pow(2.0, back_ms / VIEWS_HALF_LIFE_MS)
         sessions = state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS)
-        orders_short = state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS)
-        orders_long = state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS)
         total = self._intercept
         log_tenure = single(log(1.0 + (self._recency_days + silence_days)))
         total += self._coefficient[0] * (log_tenure - self._centre[0])
@@ -88,8 +86,8 @@ class Silence:
         total += rest[2]
         total += self._term(3, silence_days / self._mean_gap_days)
         total += rest[4]
-        total += self._term(5, orders_short)
-        total += self._term(6, orders_long)
+        total += self._term(5, state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS))
+        total += self._term(6, state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS))
         for place in range(7, 13):
             total += rest[place]
         total += self._term(13, state.views * fade_views)
@@ -98,13 +96,12 @@ class Silence:
         total += rest[16]
         total += rest[17]
         total += rest[18]
-        total += self._term(19, trend(orders_short, orders_long))
-        total += self._term(20, trend(state.sessions_short * fade_views, sessions))
+        total += self._term(19, trend(state.sessions_short * fade_views, sessions))
         angle = TURN * (as_of_ms / YEAR_MS)
-        total += self._coefficient[21] * (single(sin(angle)) - self._centre[21])
-        total += self._coefficient[22] * (single(cos(angle)) - self._centre[22])
-        total += rest[23]
-        total += self._term(24, cart_left(state, as_of_ms))
+        total += self._coefficient[20] * (single(sin(angle)) - self._centre[20])
+        total += self._coefficient[21] * (single(cos(angle)) - self._centre[21])
+        total += rest[22]
+        total += self._term(23, cart_left(state, as_of_ms))
         model = self._model
         if model.no_order is None:
             return total

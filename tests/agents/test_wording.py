@@ -19,7 +19,7 @@ MOST_LETTERS = 32
 
 HIGHEST = dict.fromkeys(FEATURE_NAMES, log1p(99_999.0))
 HIGHEST |= dict.fromkeys(("refund_share", "discount_share", "one_timer", "season_sine", "season_cosine"), 1.0)
-HIGHEST |= dict.fromkeys(("log_order_trend", "log_visit_trend", "log_cart_left"), log1p(1.0))
+HIGHEST |= dict.fromkeys(("log_visit_trend", "log_cart_left"), log1p(1.0))
 HIGHEST |= {"log_orders_28d": log1p(99.0), "log_orders_84d": log1p(99.0), "log_sessions": log1p(999.0)}
 
 
@@ -69,9 +69,8 @@ def test_any_value_has_a_short_phrase_for_a_person(feature: str, share: float) -
         ("log_categories", 7.2, "bought from 7 categories"),
         ("log_longest_gap", 0.0, "no gap between orders yet"),
         ("log_longest_gap", 41.0, "longest wait 41 days"),
-        ("log_order_trend", 0.33, "orders come as before"),
-        ("log_order_trend", 0.9, "orders come faster than before"),
-        ("log_order_trend", 0.1, "orders come slower than before"),
+        ("log_visit_trend", 0.25, "visits come as before"),
+        ("log_visit_trend", 0.9, "visits come faster than before"),
         ("log_visit_trend", 0.0, "visits come slower than before"),
         ("log_visited_after", 0.0, "no visit since the last order"),
         ("log_visited_after", 12.0, "looked in after 12 days"),

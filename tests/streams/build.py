@@ -165,7 +165,6 @@ def rich_model() -> Served:
                 "log_items": -0.1,
                 "log_categories": -0.2,
                 "log_longest_gap": -0.2,
-                "log_order_trend": -0.4,
                 "log_visit_trend": -0.3,
                 "season_sine": 0.2,
                 "season_cosine": -0.3,

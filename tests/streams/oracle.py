@@ -136,7 +136,6 @@ def naive_features(events: Sequence[Event], as_of_ms: int, config: StreamConfig)
         "log_items": log1p(sum(order.items for order in orders) / count),
         "log_categories": log1p(different({c for order in orders for c in order.categories})),
         "log_longest_gap": log1p(max(gaps, default=0.0)),
-        "log_order_trend": log1p(_share(order_times, as_of_ms, 28, 84)),
         "log_visit_trend": log1p(_share(sessions, as_of_ms, 7, 28)),
         "season_sine": sin(year),
         "season_cosine": cos(year),
