@@ -285,7 +285,7 @@ def _open(alerts: list[dict[str, Any]]) -> str:
     rows = "".join(
         f"<tr><th>{escape(alert['customer_id'])}</th><td>{alert['since']}</td><td>{alert['risk']:.2f}</td>"
         f"<td>{alert['value_at_risk']:,.2f}</td>"
-        f"<td class='text'>{escape('; '.join(alert['why']) or 'no single reason stands out')}</td></tr>"
+        f"<td class='text'>{escape('; '.join(alert['why']))}</td></tr>"
         for alert in alerts
     )
     return (
