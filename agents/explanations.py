@@ -127,6 +127,8 @@ def why(
 ) -> list[str]:
     """Say why somebody may leave: what weighs enough, or else what holds for most and weighs a little.
 
+    Where nothing weighs enough and they have been silent for longer than they usually are, that is told.
+
     Parameters
     ----------
     reasons
@@ -153,9 +155,11 @@ def why(
     strong = sentences(reasons, rhythm)
     if strong:
         return strong
+    if rhythm is not None and rhythm.silent > rhythm.usual_gap:
+        return [_silence(rhythm), *_often(intercept, horizon_days)]  # a fact that everybody understands
     slight = [r for r in reasons if r.contribution > 0.0 and r.family != _NO_NEWS][:_MOST_SLIGHT]
-    often = [f"most customers here do not order within {horizon_days:g} days"] if intercept > 0.0 else []
-    return [*often, *(phrase(reason.feature, reason.value) for reason in slight)] or [NONE_STANDS_OUT]
+    said = (phrase(reason.feature, reason.value) for reason in slight)
+    return [*_often(intercept, horizon_days), *said] or [NONE_STANDS_OUT]
 
 
 def why_alert(alert: ChurnAlert, rhythm: Rhythm | None = None) -> list[str]:
@@ -174,6 +178,11 @@ def why_alert(alert: ChurnAlert, rhythm: Rhythm | None = None) -> list[str]:
     if alert.cause == "lapsed":
         return [f"lapsed: no order in {waited}"]
     return [f"{CAUSE_WORDS[alert.cause]} after {waited}"]
+
+
+def _often(intercept: float, horizon_days: float) -> list[str]:
+    """Say what holds for most, where it does: the risk begins there."""
+    return [f"most customers here do not order within {horizon_days:g} days"] if intercept > 0.0 else []
 
 
 def _silence(rhythm: Rhythm) -> str:
