@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from agents.command_line import Invocation, examples
+from agents.commands_kafka import leave_on_sigterm
 
 
 @click.command(epilog=examples("holdfast kpis", "holdfast kpis --once"))
@@ -26,6 +27,7 @@ def kpis(invocation: Invocation, once: bool, heartbeat: Path | None) -> None:
     on after the last day that is on the topic. Run one of them beside the workers.
     """
     settings = invocation.settings()
+    leave_on_sigterm()  # the first process of a container would not hear it otherwise
     from rich.console import Console
 
     from agents.kpis import follow
