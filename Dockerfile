@@ -1,4 +1,4 @@
-# The worker's image. The whole lock is fetched with its hashes checked; only what holdfast needs at run time
+# The image of every command. The whole lock is fetched with its hashes checked; only what holdfast needs at run time
 # is then installed from it, so the image has no test tools and every file in it is a locked one. The hot path is
 # compiled (setup.py says how); mypyc, which does it, stays behind.
 
@@ -27,6 +27,7 @@ USER 10001
 WORKDIR /var/lib/holdfast
 ENV PATH=/opt/holdfast/bin:$PATH \
     PYTHONUNBUFFERED=1
-EXPOSE 6066
+# Metrics of a worker; the console.
+EXPOSE 6066 6067
 ENTRYPOINT ["holdfast"]
 CMD ["worker"]

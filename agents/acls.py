@@ -39,10 +39,11 @@ from schemas.topics import (
     TopicSpec,
 )
 
-Party = Literal["sender", "worker", "reader", "operator", "eraser", "teller"]
-PARTIES: tuple[Party, ...] = ("sender", "worker", "reader", "operator", "eraser", "teller")
+Party = Literal["sender", "worker", "reader", "operator", "eraser", "teller", "analyst"]
+PARTIES: tuple[Party, ...] = ("sender", "worker", "reader", "operator", "eraser", "teller", "analyst")
 """Who puts messages on the inputs, `holdfast worker`, who reads what it says, `holdfast topics --create`,
-`holdfast forget`, `holdfast kpis`."""
+`holdfast forget`, `holdfast kpis`, and who looks back: `holdfast replay`, `suggest` and `verify`
+on topics."""
 
 Resource = Literal["topic", "group", "transactional id"]
 
@@ -71,7 +72,7 @@ def rights(settings: Settings) -> list[Right]:
     Examples
     --------
     >>> [right.operations for right in rights(Settings()) if right.name == "orders"]
-    [('WRITE',), ('READ',), ('CREATE', 'DESCRIBE'), ('READ', 'DESCRIBE_CONFIGS')]
+    [('WRITE',), ('READ',), ('CREATE', 'DESCRIBE'), ('READ', 'DESCRIBE_CONFIGS'), ('READ',)]
     """
     found = []
     for spec in TOPICS:
@@ -100,7 +101,7 @@ def _operations(spec: TopicSpec, party: Party) -> tuple[str, ...]:
     match spec.role, party:
         case ("input", "sender") | ("dead", "worker"):
             return ("WRITE",)
-        case ("input", "worker") | ("output" | "dead", "reader"):
+        case ("input", "worker" | "analyst") | ("output", "analyst") | ("output" | "dead", "reader"):
             return ("READ",)
         case "output", "worker":
             if spec.name == RETENTION_KPIS:
@@ -165,7 +166,7 @@ def acl_table() -> str:
     Examples
     --------
     >>> print(acl_table().splitlines()[2])
-    | topic `clickstream` | WRITE | READ |  | CREATE, DESCRIBE | READ, DESCRIBE_CONFIGS |  |
+    | topic `clickstream` | WRITE | READ |  | CREATE, DESCRIBE | READ, DESCRIBE_CONFIGS |  | READ |
     """
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for right in rights(Settings()):

@@ -16,10 +16,10 @@ from agents.command_line import Invocation, examples
 )
 @click.pass_obj
 def console(invocation: Invocation) -> None:
-    """Serve a page that shows who is about to leave, and an API behind it.
+    """Serve a page of who is about to leave.
 
-    It reads the output topics and needs no database; run as many as you like. The API is described at
-    /openapi.json. An address that others can reach needs a token.
+    And an API behind it. It reads the output topics and needs no database; run as many as you like. The
+    API is described at /openapi.json. An address that others can reach needs a token.
     """
     settings = invocation.settings()
     from agents.console.server import run

@@ -48,7 +48,7 @@ every few months, short epochs, because a second of the demo is two weeks of the
 def demo(
     invocation: Invocation, sample: Literal["tenth", "all"], plain: bool, serve: bool | None, timeout: float
 ) -> None:
-    """See it work: a real shop's orders, a broker, a worker, and the console's page.
+    """See it work on the orders of a real shop.
 
     Orders of CDNOW, 1997 to 1998, go through an in-memory broker and a worker, on free ports, while the
     model learns and alerts come and go; nothing is left behind. Settings given with --set apply.

@@ -98,11 +98,11 @@ def verify(
     until: datetime | None,
     outputs: Path | None,
 ) -> None:
-    """Recompute published alerts from the messages and the models that they name.
+    """Recompute published alerts from messages.
 
-    One line for each alert that differs: in its risk, band, reasons, values, or in crossing a threshold. The
-    exit code is 1 when there is one. The settings must be those that the alerts were published with; those of
-    a replay stand in its report.json.
+    And from the models that they name. One line for each alert that differs: in its risk, band, reasons,
+    values, or in crossing a threshold. The exit code is 1 when there is one. The settings must be those
+    that the alerts were published with; those of a replay stand in its report.json.
     """
     settings = invocation.settings()
     from agents.evaluate import audit, from_folder, from_topics

@@ -43,11 +43,11 @@ _MINUTE_MS = 60_000
 def forget(
     invocation: Invocation, customers: tuple[str, ...], file: str | None, as_json: bool, timeout: float
 ) -> None:
-    """Erase customers from state, changelog and scores, and print a receipt.
+    """Erase customers and print a receipt.
 
-    It asks the workers, so one has to run for each partition, and waits until they have done it. Events
-    that stood on the inputs before go with the customer; those that come later start a new one. An id of -
-    reads ids from standard input. It cannot be undone.
+    From state, changelog and scores. It asks the workers, so one has to run for each partition, and waits
+    until they have done it. Events that stood on the inputs before go with the customer; those that come
+    later start a new one. An id of - reads ids from standard input. It cannot be undone.
     """
     settings = invocation.settings()
     ids = [customer_id for customer_id in customers if customer_id != "-"]

@@ -91,7 +91,8 @@ def leave_on_sigterm() -> None:
 def send(invocation: Invocation, files: tuple[str, ...], rate: float | None, as_is: bool) -> None:
     """Put messages on the input topics.
 
-    One Segment message a line, as JSON; - reads standard input. Order events go to the orders topic,
+    One Segment message a line, as JSON, whatever `sources` says: other formats come from collectors that key
+    and place them themselves. - reads standard input. Order events go to the orders topic,
     everything else to the clickstream, keyed by userId or else by anonymousId, in the order of the lines.
     """
     settings = invocation.settings()

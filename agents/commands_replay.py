@@ -91,11 +91,13 @@ def replay(
     out: Path,
     model: Path | None,
 ) -> None:
-    """Read messages with the machines that run live, and judge what comes out.
+    """Replay messages and judge what comes out.
 
-    Files have one Segment message a line, as JSON, in event-time order; - reads standard input, .gz is
-    decompressed. Several files are read one after the other, so name the earliest first. A line that is no
-    message is a dead letter, as on a topic. The same messages and settings give the same bytes.
+    The machines are those that run live. Files have one message a line, in the formats that
+    `sources.clickstream` and `sources.orders` name (Segment by default), in event-time order; - reads
+    standard input, .gz is decompressed. Several files are read one after the other, so name the earliest
+    first. A line that is no message is a dead letter, as on a topic. The same messages and settings give
+    the same bytes.
 
     --compare names a variant and what it changes; a part without = goes on with the list before it:
     "wide: segments.recency_days=45,90,180,360, alerts.raise_at=0.7". All variants see the same messages;

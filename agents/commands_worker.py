@@ -44,10 +44,11 @@ EXIT_CODES = "\n".join(
 @click.option("--restarts", type=int, default=0, hidden=True, help="Told by the supervisor.")
 @click.pass_obj
 def worker(invocation: Invocation, model: Path | None, verbose: bool, supervise: bool, restarts: int) -> None:
-    """Read the topics, keep every customer's state, and say who is about to leave.
+    """Read the topics and say who is about to leave.
 
-    It creates the topics that it writes to and expects the inputs to be there. Start it again after any
-    crash: it goes on where it was. Ctrl-C or SIGTERM seals what is done and ends it within 10 seconds.
+    It keeps every customer's state. It creates the topics that it writes to and expects the inputs to be
+    there. Start it again after any crash: it goes on where it was. Ctrl-C or SIGTERM seals what is done
+    and ends it within 10 seconds.
     """
     if supervise:
         from agents.supervisor import Supervisor, worker_command

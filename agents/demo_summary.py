@@ -44,7 +44,7 @@ def summary(scene: Scene) -> Text:
         [
             f"{own} demo --serve   everything stays up to try things",
             f"{own} replay --help  the same machines over a file, no Kafka",
-            "README.md: how to run it on your own topics",
+            "docs/guide.md: how to run it on your own topics",
         ],
     )
     return text

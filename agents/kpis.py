@@ -57,9 +57,10 @@ _MOST_WAITING = 5_000
 """No more is read of a partition while so many of its messages wait for others."""
 
 Told = Callable[[RetentionKpis], None]
+Beat = Callable[[], None]
 
 
-def follow(settings: Settings, told: Told, *, once: bool = False) -> None:
+def follow(settings: Settings, told: Told, *, once: bool = False, beat: Beat = lambda: None) -> None:
     """Tell days as they end.
 
     Parameters
@@ -70,6 +71,8 @@ def follow(settings: Settings, told: Told, *, once: bool = False) -> None:
         Called with each day that has been put on the topic.
     once
         Return when everything that is there has been read, instead of following for ever.
+    beat
+        Called each time that the broker has been asked for more.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def follow(settings: Settings, told: Told, *, once: bool = False) -> None:
             for name in READ
             for number in range(counts[settings.topic(name)])
         ]
-        _Following(settings, consumer, places, machine, told).run(once)
+        _Following(settings, consumer, places, machine, told).run(once, beat)
 
 
 @contextmanager
@@ -162,12 +165,13 @@ class _Following:
         self._heard: set[int] = set()
         self._heard_at = dict.fromkeys(self._going, time.monotonic())
 
-    def run(self, once: bool) -> None:
+    def run(self, once: bool, beat: Beat) -> None:
         consumer = self._consumer
         consumer.assign(self._places)
         consumer.seek_to_beginning(*self._places)
         while True:
             at_end = self._read()
+            beat()
             for number, decision in self._merge.ready():
                 self._waiting[number] -= 1
                 at_ms = event_time_ms(decision)

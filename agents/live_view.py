@@ -20,11 +20,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from agents.explanations import NONE_STANDS_OUT, why_alert
 from agents.tally import LATEST, Tally
-from agents.wording import CAUSE_WORDS, days, name_in_words, reasons_to_leave
-from schemas.codec import epoch_ms, utc
-from schemas.decisions import ChurnAlert
-from streams.config import DAY_MS
+from agents.wording import CAUSE_WORDS, name_in_words
+from schemas.codec import utc
 from streams.customer.rfm import RFM_NAMES
 
 FRAME_SECONDS = 0.2
@@ -35,7 +34,6 @@ _WIDE = 104
 _MOST_FLOWS = 5
 _FEWEST_ALERTS = 2
 _ROWS_BESIDE_ALERTS = 17  # everything but the alerts where moves have no room: headings, counts, segments
-_NONE_STANDS_OUT = "no single reason stands out"
 _STATE_STYLE = {"raised": "magenta", "escalated": "bold red", "resolved": "green"}
 _BEST_FIRST = tuple(reversed(RFM_NAMES))
 
@@ -264,14 +262,14 @@ def _heading(words: str) -> Rule:
 def _alerts(tally: Tally, width: int, rows: int) -> Table:
     latest = sorted(list(tally.latest)[-rows:], key=lambda alert: alert.event_time)[::-1]
     customers = max([8, *(min(len(alert.customer_id), 12) for alert in latest)])
-    why = width - (10 + customers + 9 + 4 + 7 + 5 * 2)
+    room = width - (10 + customers + 9 + 4 + 7 + 5 * 2)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("date", width=10)
     table.add_column("customer", width=customers, no_wrap=True)
     table.add_column("alert", width=9)
     table.add_column("risk", width=4, justify="right")
     table.add_column("at risk", width=7, justify="right")
-    table.add_column("why", width=why, no_wrap=True)
+    table.add_column("why", width=room, no_wrap=True)
     for alert in latest:
         table.add_row(
             alert.event_time.strftime("%Y-%m-%d"),
@@ -279,30 +277,21 @@ def _alerts(tally: Tally, width: int, rows: int) -> Table:
             Text(alert.state, _STATE_STYLE[alert.state]),
             f"{alert.risk:.0%}",
             f"${alert.value_at_risk:,.0f}",
-            _fitted(_why(alert), why),
+            _fitted(why_alert(alert), room),
         )
     for _ in range(rows - len(latest)):
         table.add_row("")
     return table
 
 
-def _why(alert: ChurnAlert) -> list[str]:
-    if alert.state != "resolved":
-        return reasons_to_leave(alert.reasons) or [_NONE_STANDS_OUT]
-    waited = days((epoch_ms(alert.event_time) - epoch_ms(alert.episode_started_at)) / DAY_MS)
-    if alert.cause == "lapsed":
-        return [f"lapsed: no order in {waited}"]
-    return [f"{CAUSE_WORDS[alert.cause]} after {waited}"]
-
-
 def _fitted(phrases: list[str], width: int) -> str:
-    """Join as many phrases as fit, the first one always."""
-    line, *others = phrases
-    for other in others:
-        if len(line) + 2 + len(other) > width:
-            break
-        line += f", {other}"
-    return line
+    """Join as many phrases as fit, each of them whole."""
+    line = ""
+    for phrase in phrases:
+        longer = f"{line}, {phrase}" if line else phrase
+        if len(longer) <= width:
+            line = longer
+    return line or NONE_STANDS_OUT
 
 
 def _sizes(tally: Tally) -> Table:

@@ -4,7 +4,7 @@ One-word prefix, base units, totals end in `_total`. A label takes its values fr
 topics and partitions that a worker reads, so that there are a few hundred series a worker; a customer
 never appears in one. Nothing here is counted for each record: rooms hand over sums once a slice and once
 an epoch (`agents.meter`), and what is true of all customers together is found by looking at some of them
-at a time (`agents.census`). The table in the README is made from this file.
+at a time (`agents.census`). The table in docs/metrics.md is made from this file.
 
 Alert rules and dashboards that read these are in `deploy/prometheus` and `deploy/grafana`.
 """

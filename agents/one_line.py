@@ -12,15 +12,15 @@ import msgspec
 from rich.text import Text
 
 from agents.client import Record
+from agents.explanations import why_alert
 from schemas.codec import utc
-from schemas.decisions import ChurnAlert, CustomerScore, Reason, SegmentChange
+from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
 from schemas.kpis import RetentionKpis
 from schemas.learning import Example, ModelSnapshot
 from schemas.topics import TOPIC_BY_NAME
 
 _ERROR_HEADER = "__connect.errors."
 _SHOWN = 80
-_REASONS_SHOWN = 3
 _STATE_STYLE = {"raised": "yellow", "escalated": "bold red", "resolved": "green"}
 _BAND_STYLE = {"low": "green", "medium": "yellow", "high": "red"}
 
@@ -118,13 +118,7 @@ def _alert(alert: ChurnAlert) -> Text:
     line.append(f"{alert.state:<9}", _STATE_STYLE[alert.state])
     line.append(f"  risk {alert.risk:.2f} ").append(alert.band, _BAND_STYLE[alert.band])
     line.append(f"  at risk {alert.value_at_risk:.2f}  ")
-    if alert.state == "resolved":
-        return line.append(f"({alert.cause})")
-    return line.append(", ".join(_reason(reason) for reason in alert.reasons[:_REASONS_SHOWN]), "dim")
-
-
-def _reason(reason: Reason) -> str:
-    return f"{reason.feature} {reason.value:.4g} ({reason.contribution:+.2f})"
+    return line.append("; ".join(why_alert(alert)), "dim")
 
 
 def _segment_change(change: SegmentChange) -> Text:

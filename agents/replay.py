@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from agents.errors import OperatorError
-from agents.explanations import sentences
+from agents.explanations import rhythm_at, why_alert
 from agents.reading import Reading, Source
 from agents.report import DECISIONS, compared, encode_report, report
 from agents.report_page import page
@@ -190,7 +190,7 @@ class _Results:
         self.alert_states: Counter[str] = Counter()
         self.dead_reasons: Counter[str] = Counter()
         self._open: dict[str, ChurnAlert] = {}
-        self._features: dict[str, list[float]] = {}
+        self._scores: dict[str, CustomerScore] = {}
         self._folder = folder
         self._reading = reading
         self._kpis = kpis
@@ -219,9 +219,9 @@ class _Results:
                 self._open[decision.customer_id] = payload
                 if payload.state == "resolved":
                     del self._open[decision.customer_id]
-                    self._features.pop(decision.customer_id, None)
+                    self._scores.pop(decision.customer_id, None)
             elif isinstance(payload, CustomerScore) and decision.customer_id in self._open:
-                self._features[decision.customer_id] = payload.features
+                self._scores[decision.customer_id] = payload
         self._topics[decision.topic].write(line + b"\n")
         for day in self._kpis.follow(decision):
             self._told.write(encode(day) + b"\n")
@@ -236,7 +236,7 @@ class _Results:
                 "state": alert.state,
                 "risk": alert.risk,
                 "value_at_risk": alert.value_at_risk,
-                "why": sentences(alert.reasons, self._features.get(alert.customer_id)),
+                "why": why_alert(alert, rhythm_at(alert, self._scores.get(alert.customer_id))),
             }
             for alert in most
         ]

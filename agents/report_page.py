@@ -317,7 +317,7 @@ def _open(alerts: list[dict[str, Any]]) -> str:
         f"<tr><th>{escape(alert['customer_id'])}</th><td class=when data-of=since>{alert['since']}</td>"
         f"<td data-of=risk>{alert['risk']:.2f}</td>"
         f"<td data-of='value at risk'>{alert['value_at_risk']:,.2f}</td>"
-        f"<td class='text'>{escape('; '.join(alert['why']) or 'no single reason stands out')}</td></tr>"
+        f"<td class='text'>{escape('; '.join(alert['why']))}</td></tr>"
         for alert in alerts
     )
     return (

@@ -8,10 +8,11 @@ features have none. Each phrase is short enough to stand in a line with others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import expm1, log2
 
-from schemas.decisions import AlertCause, Reason
+from schemas.decisions import AlertCause
+from streams.customer.features import FEATURES
 
 CAUSE_WORDS: dict[AlertCause, str] = {
     "risk": "risk rose",
@@ -25,6 +26,7 @@ WORTH_SAYING = 0.1
 """Log-odds: a reason that adds less than a tenth to the odds of leaving is none to act on."""
 
 _HARDLY = 0.5
+_BY_NAME = {feature.name: feature for feature in FEATURES}
 
 
 def counted(number: int, thing: str) -> str:
@@ -146,13 +148,23 @@ _PHRASES: dict[str, Callable[[float], str]] = {
 }
 
 
+_UNITS: dict[str, Callable[[str, float], str]] = {
+    "log1p days": lambda about, value: f"{about}: {days(expm1(value))}",
+    "log1p currency": lambda about, value: f"{about}: {expm1(value):,.2f}",
+    "share": lambda about, value: f"{about}: {100.0 * value:.0f} %",
+    "0 or 1": lambda about, value: f"{about}: {'yes' if value > _HARDLY else 'no'}",
+}
+"""What the registry says of a feature is a phrase too, where nobody has written a better one."""
+
+
 def phrase(feature: str, value: float) -> str:
     """Say what the value of a feature means.
 
     Parameters
     ----------
     feature
-        A name of `streams.customer.features.FEATURES`.
+        A name of `streams.customer.features.FEATURES`. One without a phrase here is told by its entry there;
+        one of another version of this program by its name.
     value
         As the model gets it: `log1p` of days, orders or money, a share, or 0 and 1.
 
@@ -161,42 +173,24 @@ def phrase(feature: str, value: float) -> str:
     str
         A few words, without a capital at the beginning and without a stop at the end.
 
-    Raises
-    ------
-    KeyError
-        When there is no such feature.
-
     Examples
     --------
     >>> phrase("log_silence", 3.7377)
     'silent for 41 days'
     >>> phrase("log_silence_in_gaps", 1.3047), phrase("log_orders_28d", 0.0204)
     ('silent for 2.7 usual gaps', 'hardly an order in recent weeks')
+    >>> phrase("log_karma", 1.25)
+    'karma 1.25'
     """
-    return _PHRASES[feature](value)
-
-
-def reasons_to_leave(reasons: Iterable[Reason]) -> list[str]:
-    """Say which reasons speak for leaving, the strongest first; what is slight or speaks for staying is not.
-
-    Parameters
-    ----------
-    reasons
-        Of an alert.
-
-    Returns
-    -------
-    list of str
-        One phrase a reason; empty when none weighs enough, as where most customers leave anyway.
-
-    Examples
-    --------
-    >>> silence = Reason("log_silence", "silence", value=3.7377, contribution=0.8)
-    >>> loyal = Reason("log_orders", "frequency", value=2.3979, contribution=-1.1)
-    >>> reasons_to_leave([loyal, silence])
-    ['silent for 41 days']
-    """
-    return [phrase(reason.feature, reason.value) for reason in reasons if reason.contribution >= WORTH_SAYING]
+    if feature in _PHRASES:
+        return _PHRASES[feature](value)
+    if feature not in _BY_NAME:
+        return f"{feature.removeprefix('log_').replace('_', ' ')} {value:.3g}"
+    entry = _BY_NAME[feature]
+    if entry.unit in _UNITS:
+        return _UNITS[entry.unit](entry.about, value)
+    counted_in_logs = entry.unit.startswith("log1p ")
+    return f"{entry.about}: {expm1(value) if counted_in_logs else value:,.3g}"
 
 
 def name_in_words(name: str | None) -> str:

@@ -61,7 +61,7 @@ class Shop(NamedTuple):
 
     customers: float = 100e6
     events_per_second: float = 1e6
-    question_share: float = 0.1
+    question_share: float = 0.05
     replication: int = 3
     busy: float = 0.5
     memory_gb: float = 8.0

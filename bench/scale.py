@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", choices=COUNTS, default=list(COUNTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
-    parser.add_argument("--question-share", type=float, default=0.1, help="reviews kept as questions")
+    parser.add_argument("--question-share", type=float, default=0.05, help="reviews kept as questions")
     parser.add_argument("--plan", action="store_true", help="measure nothing: print the calculation")
     for name, value in MEASURED._asdict().items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)

@@ -181,23 +181,45 @@ class ValueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     prior_orders: Annotated[
-        float, Meta(gt=0.0, description="Weight of the prior order rate, in orders (gamma shape).")
+        float,
+        Meta(
+            gt=0.0,
+            description="Weight of the prior order rate, in orders (gamma shape); predicted values use it "
+            "until the first BG/NBD fit, KPIs always.",
+        ),
     ] = 0.5
     prior_days: Annotated[
-        float, Meta(gt=0.0, description="Days in which the prior expects that many orders (gamma rate).")
+        float,
+        Meta(
+            gt=0.0,
+            description="Days in which the prior expects that many orders (gamma rate); until the first fit.",
+        ),
     ] = 90.0
 
 
 class LearnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The online model."""
 
-    learning_rate: Annotated[float, Meta(gt=0.0, description="First step size of SGD.")] = 0.05
+    learning_rate: Annotated[
+        float,
+        Meta(
+            gt=0.0,
+            description="First step size of the experts whose steps shrink (btyd, inverse, inverse_btyd, "
+            "inverse_btyd_steady); the others have fixed rates.",
+        ),
+    ] = 0.05
     learning_rate_power: Annotated[
-        float, Meta(ge=0.0, le=1.0, description="Inverse scaling: step k is learning_rate / k^power.")
+        float,
+        Meta(ge=0.0, le=1.0, description="How fast their steps shrink: step k is learning_rate / k^power."),
     ] = 0.5
-    l2: Annotated[float, Meta(ge=0.0, description="L2 regularisation.")] = 0.0
+    l2: Annotated[float, Meta(ge=0.0, description="L2 regularisation of every expert.")] = 0.0
     prior_churn_rate: Annotated[
-        float, Meta(gt=0.0, lt=1.0, description="Risk served before anything has been learned.")
+        float,
+        Meta(
+            gt=0.0,
+            lt=1.0,
+            description="Risk served before anything has been learned; every expert begins there.",
+        ),
     ] = 0.5
     publish_every: Annotated[
         int, Meta(ge=1, description="Examples between two published models in a replay; live, every epoch.")

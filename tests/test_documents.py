@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from agents.cli import main
 from agents.documents import DOCUMENTS, README, TABLES, with_tables
 from agents.settings import load
 
 ROOT = README.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
-CHECKED = {"toml", "sh", "text", "json", "python"}
+CHECKED = {"toml", "sh", "text", "json", "python", "mermaid"}
 
 
 def blocks(language: str) -> list[object]:
@@ -79,6 +83,32 @@ def test_commands_shown_run(tmp_path: Path, live_broker: dict[str, object], bloc
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def commands_in_text() -> list[object]:
+    """What stands in backticks among the words, of README and pages, and is a command of ours."""
+    found = {}
+    for page in (README, *PAGES):
+        text = FENCED.sub("", page.read_text())
+        for command in re.findall(r"`(?:[A-Z_]+=\S+ )?(holdfast (?!worker:)[^`]+)`", text):
+            found[re.split(r"[|>]", " ".join(command.split()))[0].strip()] = page.stem
+    return [pytest.param(command, id=f"{page}-{command}") for command, page in sorted(found.items())]
+
+
+@pytest.mark.parametrize("command", commands_in_text())
+def test_commands_named_in_the_text_are_understood(command: str) -> None:
+    """As far as their help: options and commands that do not exist are refused before it."""
+    done = CliRunner().invoke(main, [*shlex.split(command)[1:], "--help"])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+def test_modules_and_make_targets_named_in_the_text_exist(page: Path) -> None:
+    text = page.read_text()
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= set(targets)
+    for module in re.findall(r"python -m ([a-z_.]*[a-z_])", text):
+        assert find_spec(module) is not None, module
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from agents.console.quality import Quality
+from schemas.btyd import BtydParams, SpendParams
 from schemas.decisions import AlertCause, AlertState, ReviewCause, RiskBand
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -204,10 +205,38 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     centre: float
 
 
+class BtydTerm(msgspec.Struct, frozen=True, kw_only=True):
+    """The last term of the model's log-odds, which BG/NBD gives.
+
+    It is `coefficient` x (the log-odds of no order within the horizon, by `when` - `centre`).
+
+    Attributes
+    ----------
+    when
+        When customers buy and leave; times are in days.
+    spend
+        What orders are worth; null before there is a fit.
+    orders_a_year
+        Of a customer at the mean of all, while they stay: 365 r / alpha.
+    leaving_share
+        Share of orders after which a customer leaves for good, in the mean: a / (a + b).
+    """
+
+    about: str
+    coefficient: float
+    centre: float
+    when: BtydParams
+    spend: SpendParams | None
+    orders_a_year: float
+    leaving_share: Share
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """The newest model, and how good the risks were that were served so far.
 
-    Everything is null before the first model. `history` is thinned, the oldest first. `champion` is the
+    Everything is null before the first model. `history` is thinned, the oldest first. The log-odds of a risk
+    are `intercept` + the sum of coefficient x (value - centre) over `weights` + the term of `btyd`, which is
+    null before the first fit. `champion` is the
     expert that is better than each other beyond chance, null while there is none; served is their mixture.
     """
 
@@ -217,7 +246,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     quality: Quality | None
     champion: str | None
     history: list[Quality]
+    intercept: float | None
     weights: list[Weight]
+    btyd: BtydTerm | None
 
 
 class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):

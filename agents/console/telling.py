@@ -9,16 +9,18 @@ that the score carries and the model that it names, so they are exact and need n
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from agents.console import answers
 from agents.console.queries import AlertQuery, CustomerQuery
 from agents.console.timeline import told
 from agents.console.view import Customer, Point, View
-from agents.wording import CAUSE_WORDS, days, name_in_words, phrase, reasons_to_leave
+from agents.explanations import Rhythm, rhythm_at, rhythm_of, why, why_alert
+from agents.wording import name_in_words, phrase
 from schemas.codec import epoch_ms, utc
 from schemas.decisions import ChurnAlert, CustomerScore, Reason
+from schemas.learning import ModelSnapshot
 from streams.config import DAY_MS
 from streams.customer.alerts import reasons_of
 from streams.customer.features import FEATURE_NAMES, FEATURES
@@ -27,13 +29,9 @@ from streams.customer.outlook import after_order, after_visit, in_silence
 from streams.customer.rfm import RFM_NAMES
 from streams.learning.served import Served
 
-NONE_STANDS_OUT = "no single reason stands out"
-_NO_NEWS = "tenure"  # how long somebody has been a customer is nothing to act on
-
 _ABOUT = {feature.name: feature.about for feature in FEATURES}
 _OUTLOOK_STEPS = 30
 _QUIET_DAYS = 30.0
-_MOST_SLIGHT = 2
 _QUALITY_POINTS = 120
 _MOST_FLOWS = 20
 
@@ -100,6 +98,11 @@ def _rfm(view: View, alert: ChurnAlert) -> str | None:
     return (customer.rfm or None) if customer else None
 
 
+def _rhythm(view: View, alert: ChurnAlert) -> Rhythm | None:
+    customer = view.customers.get(alert.customer_id)
+    return rhythm_at(alert, customer.latest()) if customer and alert.state != "resolved" else None
+
+
 def alert_of(view: View, alert: ChurnAlert) -> answers.Alert:
     """Tell an alert."""
     now = view.open.get(alert.customer_id)
@@ -119,44 +122,9 @@ def alert_of(view: View, alert: ChurnAlert) -> answers.Alert:
         value_at_risk=alert.value_at_risk,
         model_version=alert.model_version,
         rfm=_rfm(view, alert),
-        words=_words(alert),
+        words=why_alert(alert, _rhythm(view, alert)),
         reasons=list(_reasons(alert.reasons)),
     )
-
-
-def _words(alert: ChurnAlert) -> list[str]:
-    if alert.state != "resolved":
-        return said(alert.reasons, alert.intercept, alert.horizon_days)
-    waited = days((epoch_ms(alert.event_time) - epoch_ms(alert.episode_started_at)) / DAY_MS)
-    if alert.cause == "lapsed":
-        return [f"lapsed: no order in {waited}"]
-    return [f"{CAUSE_WORDS[alert.cause]} after {waited}"]
-
-
-def said(reasons: Sequence[Reason], intercept: float, horizon_days: float) -> list[str]:
-    """Say why somebody may leave: what weighs enough, or else what holds for most and weighs a little.
-
-    Parameters
-    ----------
-    reasons
-        The largest first.
-    intercept
-        Log-odds of a customer whose every feature is at its mean.
-    horizon_days
-        Of the risk.
-
-    Examples
-    --------
-    >>> said([Reason("log_silence", "silence", value=5.0, contribution=0.05)], 1.2, 84.0)
-    ['most customers here do not order within 84 days', 'silent for 147 days']
-    """
-    news = [reason for reason in reasons if reason.family != _NO_NEWS]
-    strong = reasons_to_leave(news)
-    if strong:
-        return strong
-    slight = [reason for reason in news if reason.contribution > 0.0][:_MOST_SLIGHT]
-    often = [f"most customers here do not order within {horizon_days:g} days"] if intercept > 0.0 else []
-    return [*often, *(reason.words for reason in _reasons(slight))] or [NONE_STANDS_OUT]
 
 
 def _reasons(reasons: Iterable[Reason]) -> Iterator[answers.Why]:
@@ -166,10 +134,7 @@ def _reasons(reasons: Iterable[Reason]) -> Iterator[answers.Why]:
             family=reason.family,
             value=reason.value,
             contribution=reason.contribution,
-            # A feature of another version of this program has no words of its own.
-            words=phrase(reason.feature, reason.value)
-            if reason.feature in FEATURE_NAMES
-            else reason.feature.replace("_", " "),
+            words=phrase(reason.feature, reason.value),
         )
 
 
@@ -241,7 +206,7 @@ def customer(view: View, customer_id: str, shop: Shop) -> answers.Customer | Non
         currency=shop.currency,
         model_version=score.model_version,
         explained_by=served.model_version if served else None,
-        words=said(reasons, served.intercept, score.horizon_days) if served else [],
+        words=why(reasons, served.intercept, score.horizon_days, rhythm_of(score.features)) if served else [],
         reasons=list(_reasons(reasons)),
         what_if=list(_what_if(score, served)) if served else [],
         alert=alert_of(view, alert) if alert else None,
@@ -328,7 +293,9 @@ def model(view: View) -> answers.Model:
             quality=None,
             champion=None,
             history=[],
+            intercept=None,
             weights=[],
+            btyd=None,
         )
     history = view.models.quality(_QUALITY_POINTS)
     return answers.Model(
@@ -338,6 +305,7 @@ def model(view: View) -> answers.Model:
         quality=history[-1],
         champion=latest.champion,
         history=history,
+        intercept=latest.intercept,
         weights=[
             answers.Weight(
                 feature=feature, about=_ABOUT.get(feature, feature), coefficient=coefficient, centre=centre
@@ -346,4 +314,20 @@ def model(view: View) -> answers.Model:
                 latest.features, latest.coefficient, latest.centre, strict=True
             )
         ],
+        btyd=_btyd(latest),
+    )
+
+
+def _btyd(model: ModelSnapshot) -> answers.BtydTerm | None:
+    when = model.btyd
+    if when is None:
+        return None
+    return answers.BtydTerm(
+        about=f"BG/NBD: log-odds of no order within {model.horizon_days:g} days",
+        coefficient=model.btyd_coefficient,
+        centre=model.btyd_centre,
+        when=when,
+        spend=model.spend,
+        orders_a_year=365.0 * when.r / when.alpha,
+        leaving_share=when.a / (when.a + when.b),
     )

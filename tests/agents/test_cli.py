@@ -220,3 +220,9 @@ def test_the_broker_says_how_to_use_it_and_stops_when_it_is_told_to() -> None:
         assert " missing " not in listed.stdout
         process.terminate()
         assert process.wait(10) == 130
+
+
+def test_no_summary_of_a_command_is_cut_on_a_terminal() -> None:
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["--help"], terminal_width=80).output
+    assert "..." not in shown.partition("Commands:")[2]
+    assert all(len(command.get_short_help_str(200)) <= 66 for command in main.commands.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import orjson
 import pytest
@@ -125,6 +126,13 @@ def test_records_of_another_program_are_passed_over(topics: Settings) -> None:
     days = told(topics)
     assert len(days) > 10
     assert days == told_by_replay()[: len(days)]
+
+
+def test_each_look_at_the_broker_touches_the_heartbeat(topics: Settings, tmp_path: Path) -> None:
+    put(topics, decisions()[: len(decisions()) // 2])  # every partition has said something
+    heartbeat = tmp_path / "kpis.heartbeat"
+    follow(topics, lambda _: None, once=True, beat=heartbeat.touch)
+    assert heartbeat.exists()
 
 
 def test_topics_that_are_not_there_are_named(broker_settings: Settings) -> None:

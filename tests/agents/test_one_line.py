@@ -48,8 +48,9 @@ ALERT = ChurnAlert(
     model_version="m1",
     intercept=0.1,
     reasons=[
-        Reason(feature=f"f{number}", family=f"g{number}", value=41.25, contribution=1.2 - number)
-        for number in range(4)
+        Reason(feature="log_silence", family="silence", value=3.7377, contribution=1.2),
+        Reason(feature="f1", family="g1", value=41.25, contribution=0.2),
+        Reason(feature="f2", family="g2", value=41.25, contribution=-0.8),
     ],
     changed=[],
     evidence=EVIDENCE,
@@ -113,13 +114,13 @@ CHANGE = SegmentChange(
         (
             "churn-alerts",
             ALERT,
-            "2026-01-01 12:00  c-17  raised     risk 0.83 high  at risk 166.00  "
-            "f0 41.25 (+1.20), f1 41.25 (+0.20), f2 41.25 (-0.80)",
+            "2026-01-01 12:00  c-17  raised     risk 0.83 high  at risk 166.00  silent for 41 days; f1 41.2",
         ),
         (
             "churn-alerts",
             msgspec.structs.replace(ALERT, state="resolved", cause="ordered", band="low", risk=0.1),
-            "2026-01-01 12:00  c-17  resolved   risk 0.10 low  at risk 166.00  (ordered)",
+            "2026-01-01 12:00  c-17  resolved   risk 0.10 low  at risk 166.00  "
+            "came back after less than a day",
         ),
         (
             "segment-changes",

@@ -33,8 +33,8 @@ def test_a_plan_can_be_redone_by_hand() -> None:
     assert found.restart_seconds == 100.0
     assert (found.changelog_mb_per_second, found.replicated_mb_per_second) == (100.0, 300.0)
     assert found.changelog_gb == 150.0
-    assert found.examples_per_second == pytest.approx(10_000.0)
-    assert found.learner_cores == pytest.approx(0.5)
+    assert found.examples_per_second == pytest.approx(5_000.0)
+    assert found.learner_cores == pytest.approx(0.25)
     assert found.most_question_share == pytest.approx(0.1)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from agents.console import telling
 from agents.console.queries import AlertQuery, CustomerQuery
-from schemas.codec import epoch_ms
+from schemas.btyd import BtydParams, SpendParams
+from schemas.codec import encode, epoch_ms
 from schemas.decisions import ChurnAlert, CustomerScore
-from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES
+from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES, MODELS
 from streams.config import DAY_MS, AlertConfig
 from streams.customer.outlook import in_silence
-from tests.console.feeding import decoded, said, view_of
+from streams.learning.served import Served, btyd_log_odds, risk_of
+from tests.console.feeding import Message, decoded, said, view_of
+from tests.streams.build import rich_model
 
 SHOP = telling.Shop(raise_at=AlertConfig().raise_at, currency="$")
 
@@ -119,3 +123,35 @@ def test_the_timeline_tells_each_order_with_what_it_was_worth() -> None:
     times = [entry.event_time for entry in told.timeline]
     assert times == sorted(times)
     assert {entry.kind for entry in told.timeline} >= {"order", "segment", "look"}
+
+
+def test_whoever_adds_the_models_terms_up_gets_the_risk_that_is_served() -> None:
+    """With the term of BG/NBD, which is none of the features."""
+    when = BtydParams(model="bgnbd", r=0.25, alpha=30.0, a=0.8, b=2.4)
+    spend = SpendParams(p=6.25, q=3.75, gamma=15.4)
+    rich = rich_model().snapshot
+    fitted = msgspec.structs.replace(
+        rich,
+        model_version="fitted",
+        n_learned=rich.n_learned + 1,
+        btyd=when,
+        btyd_centre=0.4,
+        btyd_coefficient=0.7,
+        spend=spend,
+    )
+    view = view_of([Message(MODELS, b"fitted", encode(fitted))])
+    told = telling.model(view)
+    assert told.btyd is not None
+    assert (told.btyd.when, told.btyd.spend) == (when, spend)
+    assert told.btyd.orders_a_year == pytest.approx(3.0417, abs=1e-4)
+    assert told.btyd.leaving_share == 0.25
+    score = decoded(said(), CUSTOMER_SCORES, CustomerScore)[-1]
+    terms = [w.coefficient * (v - w.centre) for w, v in zip(told.weights, score.features, strict=True)]
+    odds = btyd_log_odds(told.btyd.when, score.features, told.horizon_days or 0.0)
+    terms.append(told.btyd.coefficient * (odds - told.btyd.centre))
+    assert told.intercept is not None
+    assert risk_of(told.intercept + sum(terms)) == pytest.approx(Served(fitted).risk(score.features))
+
+
+def test_a_model_without_a_fit_has_no_such_term() -> None:
+    assert telling.model(view_of(said())).btyd is None

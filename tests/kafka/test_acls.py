@@ -21,6 +21,7 @@ from agents.client import send, watch
 from agents.cluster import admin, create_missing, describe
 from agents.errors import OperatorError
 from agents.forget import forget
+from agents.from_topic import values
 from agents.kpis import follow
 from agents.settings import Settings
 from agents.worker import prepare
@@ -106,9 +107,9 @@ def test_with_the_documented_rights_everything_works_and_without_them_it_is_told
             "password_file": secret_file(tmp_path / "password", PASSWORD),
         }
         settings = reach(kafka, security, topics__partitions=2, reviews__horizon_days=28)
-        operator, sender, worker, reader, eraser, teller = (
+        operator, sender, worker, reader, eraser, teller, analyst = (
             as_party(settings, party)
-            for party in ("operator", "sender", "worker", "reader", "eraser", "teller")
+            for party in ("operator", "sender", "worker", "reader", "eraser", "teller", "analyst")
         )
         with pytest.raises(OperatorError, match="refuses to create"):
             create_missing(operator)
@@ -131,6 +132,13 @@ def test_with_the_documented_rights_everything_works_and_without_them_it_is_told
             assert list(watch(reader, ["retention-kpis"], from_beginning=True, count=1, timeout=30.0))
             assert forget(eraser, ["00004"], timeout=60.0).customers
             assert running.stop() == 0, running.said()
+        assert sum(1 for _ in values(analyst, "orders")) == len(messages)
+        for topic in ("churn-alerts", "customer-scores", "models", "segment-changes", "retention-kpis"):
+            list(values(analyst, topic))  # it may
+        with pytest.raises(OperatorError):
+            list(values(analyst, "customers-changelog"))
+        with pytest.raises(OperatorError):
+            send(analyst, messages)
         with pytest.raises(OperatorError):
             send(reader, messages)
         with pytest.raises(OperatorError):

@@ -107,7 +107,8 @@ function drawModel(main, told) {
       course("AUC", told.history, "auc", 0.5, 1),
       course("Log loss", told.history, "log_loss", 0, 1),
     ),
-    weights(told.weights),
+    weights(told),
+    ...buying(told),
   );
 }
 
@@ -131,7 +132,8 @@ function course(title, history, name, low, high) {
   return section;
 }
 
-function weights(rows) {
+function weights(told) {
+  const rows = told.btyd ? [...told.weights, told.btyd] : told.weights;
   const most = Math.max(1e-9, ...rows.map((row) => Math.abs(row.coefficient)));
   const sorted = [...rows].sort((one, other) => Math.abs(other.coefficient) - Math.abs(one.coefficient));
   return el(
@@ -144,6 +146,32 @@ function weights(rows) {
       sorted.map((row) => [sentence(row.about), row.coefficient.toFixed(3), tug(row.coefficient / most)]),
     ),
   );
+}
+
+// What BG/NBD and Gamma-Gamma were fitted to, in words and in their own letters.
+function buying(told) {
+  const fit = told.btyd;
+  if (!fit) return [];
+  const { r, alpha, a, b } = fit.when;
+  const letters = `r ${r.toFixed(3)}, α ${alpha.toFixed(1)} days, a ${a.toFixed(3)}, b ${b.toFixed(3)}`;
+  const spend = fit.spend;
+  return [
+    el(
+      "section",
+      { class: "card" },
+      el("h2", {}, "How customers buy and leave"),
+      el(
+        "p",
+        {},
+        `In the mean, ${fit.orders_a_year.toFixed(1)} orders a year while they stay, `,
+        `and ${percent(fit.leaving_share)} of orders are somebody's last.`,
+      ),
+      el("p", { class: "note" }, `BG/NBD: ${letters}. Weight ${fit.coefficient.toFixed(3)}, centre ${fit.centre.toFixed(3)}.`),
+      spend
+        ? el("p", { class: "note" }, `Gamma-Gamma, for what orders are worth: p ${spend.p.toFixed(2)}, q ${spend.q.toFixed(2)}, γ ${spend.gamma.toFixed(2)}.`)
+        : null,
+    ),
+  ];
 }
 
 // Pipeline
