@@ -109,7 +109,7 @@ format: setup ## format the code and sort its imports
 lock: ## write requirements.lock anew from pyproject.toml (needs uv on PATH)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	@echo "lock: resolving"
-	@uv pip compile pyproject.toml --extra local --extra rocksdb --extra dev \
+	@uv pip compile pyproject.toml --extra local --extra rocksdb --extra dev --extra bench \
 	    --universal --fork-strategy fewest --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --quiet --output-file requirements.lock $(ARGS)

@@ -117,7 +117,7 @@ def test_a_feature_of_another_version_is_told_by_its_name() -> None:
 def test_what_the_registry_says_is_a_phrase_where_there_is_no_better_one(
     monkeypatch: pytest.MonkeyPatch, unit: str, value: float, said: str
 ) -> None:
-    entry = Feature("log_kindness", "kindness", unit, True, "time since a kind word")
+    entry = Feature("log_kindness", "kindness", unit, True, "time since a kind word", "")
     monkeypatch.setitem(wording._BY_NAME, "log_kindness", entry)
     assert phrase("log_kindness", value) == said
 
