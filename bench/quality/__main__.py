@@ -73,6 +73,7 @@ def measured(shop: Shop, folder: Path | None, try_candidates: bool) -> tables.Me
         customers=int(customer.max()) + 1,
         churn_rate=float(label.mean()),
         served=tables.Row(name="served", figures=figures(served, label), cost_us=asked.learning_us),
+        fitting_us=asked.fitting_us,
         batch=batch,
         experts=experts,
         candidates=tried,

@@ -61,8 +61,8 @@ class Asked(NamedTuple):
         Log-odds of BG/NBD as fitted when the question was asked; 0 before the first fit.
     experts
         By name, the log-odds that each expert would have served.
-    learning_us
-        Thread time of the learner, microseconds an example.
+    learning_us, fitting_us
+        Thread time of the learner, microseconds an example, and what the fits of BG/NBD take of it.
     """
 
     features: NDArray[np.float64]
@@ -76,6 +76,7 @@ class Asked(NamedTuple):
     btyd: NDArray[np.float64]
     experts: dict[str, NDArray[np.float64]]
     learning_us: float
+    fitting_us: float
     learner: LearnerMachine
 
 
@@ -83,8 +84,10 @@ class _Log:
     """Takes examples and models as they come."""
 
     def __init__(self, learner: LearnerMachine, progress: Callable[[str], None]) -> None:
-        self.seconds = 0.0
+        self.seconds = self.fitting_seconds = 0.0
         self.learner = learner
+        self._refit = learner._refits.learn
+        learner._refits.learn = self._timed_refit  # type: ignore[method-assign]
         self._learn = learner.learn
         self._progress = progress
         self._columns = {name: array("q") for name in ("asked", "matured", "label", "customer", "version")}
@@ -110,6 +113,12 @@ class _Log:
             self.keep(published)
         return published
 
+    def _timed_refit(self, example: Example) -> bool:
+        start = thread_time()
+        fresh = self._refit(example)
+        self.fitting_seconds += thread_time() - start
+        return fresh
+
     def keep(self, published: ModelSnapshot) -> None:
         """Keep what each expert would serve from here on."""
         self._served[published.n_learned] = self.learner.pool.alone(published.btyd)
@@ -130,6 +139,7 @@ class _Log:
             btyd=btyd,
             experts=experts,
             learning_us=self.seconds / max(1, len(rows)) * 1e6,
+            fitting_us=self.fitting_seconds / max(1, len(rows)) * 1e6,
             learner=self.learner,
         )
 
