@@ -28,7 +28,6 @@ from agents.report import DECISIONS
 from agents.settings import Settings, load
 from samples.shop import ShopConfig, messages
 from samples.write import lines
-from schemas.btyd import BtydParams
 from schemas.codec import ORDER_EVENTS, encode
 from schemas.learning import ModelSnapshot
 from schemas.sources.config import SourceConfig
@@ -36,8 +35,7 @@ from schemas.sources.registry import input_of
 from schemas.topics import INPUTS
 from streams.config import StreamConfig
 from streams.customer.decision import Decision
-from streams.customer.features import FEATURE_NAMES
-from streams.learning.served import Served, btyd_log_odds, risk_of, untrained
+from streams.learning.served import Served, untrained
 from streams.replay import Replay
 
 HORIZON_DAYS = 14
@@ -202,40 +200,11 @@ def test_the_report_has_the_settings_the_model_and_the_time_but_no_place(
     assert report["model"]["model_version"] == last["model_version"]
     assert list(report["model"]["coefficients"].values()) == last["coefficient"]
     assert report["model"]["frozen"] is False
-    assert report["model"]["btyd"] == {
-        "centre": last["btyd_centre"],
-        "coefficient": last["btyd_coefficient"],
-        "parameters": last["btyd"],
-    }
     assert report["model"]["spend"] == last["spend"]
     assert "2023-01-01" <= report["first_event"][:10] < report["last_event"][:10] <= "2023-05-31"
     text = (out / REPORT).read_bytes()
     assert text == orjson.dumps(report, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
     assert str(out).encode() not in text
-
-
-def test_a_risk_follows_from_the_model_in_the_report_alone(
-    shop: list[bytes], settings: Settings, tmp_path: Path
-) -> None:
-    served = msgspec.structs.replace(
-        untrained(settings.streams),
-        coefficient=[0.1] * len(FEATURE_NAMES),
-        btyd=BtydParams(model="bgnbd", r=0.7, alpha=25.0, a=0.6, b=3.9),
-        btyd_centre=0.2,
-        btyd_coefficient=0.7,
-    )
-    (tmp_path / "shop.jsonl").write_bytes(b"".join(shop))
-    model = replay_files(settings, [Lines(str(tmp_path / "shop.jsonl"))], tmp_path / "out", served)["model"]
-    scores = [row for row in rows(tmp_path / "out", "scores.jsonl") if "features" in row]
-    assert len(scores) > 100
-    parameters = msgspec.convert(model["btyd"]["parameters"], BtydParams)
-    for score in scores:
-        log_odds = model["intercept"]
-        for name, value in zip(FEATURE_NAMES, score["features"], strict=True):
-            log_odds += model["coefficients"][name] * (value - model["centres"][name])
-        known = btyd_log_odds(parameters, score["features"], settings.streams.reviews.horizon_days)
-        log_odds += model["btyd"]["coefficient"] * (known - model["btyd"]["centre"])
-        assert risk_of(log_odds) == score["risk"]
 
 
 def test_a_bad_line_is_a_dead_letter_with_its_place_and_without_the_customer(
