@@ -21,6 +21,9 @@ from streams.customer.features import FEATURE_NAMES
 NONE_STANDS_OUT = "no single reason stands out"
 
 _ABOUT_SILENCE = ("silence", "rhythm")
+_FALLS_IN_SILENCE = ("log_orders_28d", "log_orders_84d")
+"""Few orders lately and a silence longer than usual are one thing; the second says it better."""
+
 _NO_NEWS = "tenure"  # how long somebody has been a customer is nothing to act on
 _SHORTEST_RHYTHM_DAYS = 1.0
 _MOST_SLIGHT = 2
@@ -93,8 +96,9 @@ def sentences(reasons: Iterable[Reason], rhythm: Rhythm | None = None) -> list[s
     Returns
     -------
     list of str
-        One a reason that weighs enough for leaving, the strongest first, without a capital or a stop; empty
-        when none does, as where most customers leave anyway.
+        One a reason that weighs enough for leaving, the strongest first, without a capital or a stop. A
+        silence longer than usual is always told, last where it weighs little: nobody understands a risk
+        without it. Empty when there is neither, as where most customers leave anyway.
 
     Examples
     --------
@@ -107,15 +111,19 @@ def sentences(reasons: Iterable[Reason], rhythm: Rhythm | None = None) -> list[s
     ['silent for 41 days']
     """
     together = _silence(rhythm) if rhythm is not None else None
+    longer = rhythm is not None and rhythm.silent > rhythm.usual_gap
     said: list[str] = []
     for reason in reasons:
         if reason.contribution < WORTH_SAYING or reason.family == _NO_NEWS:
             continue
-        text = (
-            together if together and reason.family in _ABOUT_SILENCE else phrase(reason.feature, reason.value)
-        )
+        text = phrase(reason.feature, reason.value)
+        falls = longer and reason.feature in _FALLS_IN_SILENCE
+        if together and (falls or reason.family in _ABOUT_SILENCE):
+            text = together
         if text not in said:
             said.append(text)
+    if together and longer and together not in said:
+        said.append(together)
     return said
 
 
@@ -126,8 +134,6 @@ def why(
     rhythm: Rhythm | None = None,
 ) -> list[str]:
     """Say why somebody may leave: what weighs enough, or else what holds for most and weighs a little.
-
-    Where nothing weighs enough and they have been silent for longer than they usually are, that is told.
 
     Parameters
     ----------
@@ -155,11 +161,9 @@ def why(
     strong = sentences(reasons, rhythm)
     if strong:
         return strong
-    if rhythm is not None and rhythm.silent > rhythm.usual_gap:
-        return [_silence(rhythm), *_often(intercept, horizon_days)]  # a fact that everybody understands
     slight = [r for r in reasons if r.contribution > 0.0 and r.family != _NO_NEWS][:_MOST_SLIGHT]
-    said = (phrase(reason.feature, reason.value) for reason in slight)
-    return [*_often(intercept, horizon_days), *said] or [NONE_STANDS_OUT]
+    often = [f"most customers here do not order within {horizon_days:g} days"] if intercept > 0.0 else []
+    return [*often, *(phrase(reason.feature, reason.value) for reason in slight)] or [NONE_STANDS_OUT]
 
 
 def why_alert(alert: ChurnAlert, rhythm: Rhythm | None = None) -> list[str]:
@@ -178,11 +182,6 @@ def why_alert(alert: ChurnAlert, rhythm: Rhythm | None = None) -> list[str]:
     if alert.cause == "lapsed":
         return [f"lapsed: no order in {waited}"]
     return [f"{CAUSE_WORDS[alert.cause]} after {waited}"]
-
-
-def _often(intercept: float, horizon_days: float) -> list[str]:
-    """Say what holds for most, where it does: the risk begins there."""
-    return [f"most customers here do not order within {horizon_days:g} days"] if intercept > 0.0 else []
 
 
 def _silence(rhythm: Rhythm) -> str:

@@ -73,12 +73,20 @@ def test_where_nothing_weighs_much_it_says_what_holds_for_most() -> None:
     assert why([LOYAL], -1.2, 30.0) == [NONE_STANDS_OUT]
 
 
-def test_where_nothing_weighs_much_a_silence_longer_than_usual_is_told() -> None:
+def test_a_silence_longer_than_usual_is_always_told() -> None:
     slight = [Reason("log_order_value", "money", log1p(20.0), 0.05)]
-    most = "most customers here do not order within 30 days"
-    assert why(slight, 1.2, 30.0, Rhythm(41.0, 12.0)) == ["silent for 41 days, usually orders every 12", most]
-    assert why(slight, -1.2, 30.0, Rhythm(41.0, 12.0)) == ["silent for 41 days, usually orders every 12"]
-    assert why(slight, 1.2, 30.0, Rhythm(9.0, 12.0)) == [most, "orders of 20.00 on average"]
+    longer = "silent for 41 days, usually orders every 12"
+    assert why(slight, 1.2, 30.0, Rhythm(41.0, 12.0)) == [longer]
+    assert why([MONEY], 1.2, 30.0, Rhythm(41.0, 12.0)) == ["orders of 20.00 on average", longer]
+    assert why([MONEY], 1.2, 30.0, Rhythm(9.0, 12.0)) == ["orders of 20.00 on average"]
+
+
+def test_few_orders_lately_are_told_as_silence_where_that_is_longer_than_usual() -> None:
+    few = Reason("log_orders_84d", "frequency", 0.1, 0.7)
+    longer = "silent for 41 days, usually orders every 12"
+    assert sentences([few, SILENCE, MONEY], Rhythm(41.0, 12.0)) == [longer, "orders of 20.00 on average"]
+    assert sentences([few], Rhythm(9.0, 12.0)) == ["hardly an order in recent months"]
+    assert sentences([few]) == ["hardly an order in recent months"]
 
 
 def test_an_unknown_feature_is_told_by_its_name() -> None:

@@ -122,11 +122,14 @@ async function follow() {
         return;
       }
     }
+    whole = false;
     say("waiting", "reconnecting");
     await new Promise((resume) => setTimeout(resume, RETRY_MS));
   }
 }
 
+// What is read while a console catches up is not pushed: a page that was drawn before is drawn again after it.
+let whole = true;
 let model = { version: null, asked: 0 };
 const fresh = { count: 0, waiting: false };
 
@@ -142,6 +145,8 @@ function hear(name, value) {
     return;
   }
   say(value.health.caught_up ? "on" : "waiting", value.health.caught_up ? "live" : "catching up");
+  if (value.health.caught_up && !whole) go(false);
+  whole = value.health.caught_up;
   alerts.pulse(value);
   if (route.view === "segments" && !selecting()) overview.drawSegments(main, value.segments);
   if (route.view === "pipeline" && !selecting()) overview.drawPipeline(main, value.health);
