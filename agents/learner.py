@@ -3,9 +3,7 @@
 It reads examples in the order of their log, learns, and seals about once a second: the model first, then
 the checkpoint with the offset that it stands for, each durable, and only then may the offset be
 committed. A restart takes the latest checkpoint and reads on from its offset, so the learner that goes
-on is the learner that stopped. Where the list of features has grown since, what it learned of the others
-stays, and the new ones begin with nothing. The checkpoint is signed, and read only where the signature is
-right.
+on is the learner that stopped. The checkpoint is signed, and read only when the signature is right.
 """
 
 from __future__ import annotations

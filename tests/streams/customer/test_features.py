@@ -7,6 +7,8 @@ from functools import cache
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.codec import epoch_ms
 from schemas.events import Event, Funnel, Order
@@ -54,6 +56,21 @@ def test_every_score_and_example_rests_on_the_features_of_its_moment(seed: int) 
         known = [event for event in of_customer(events, customer_id) if event.time_ms <= as_of_ms]
         expected = naive_features(known, as_of_ms, shop.config)
         assert values == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 30), st.integers(0, 300 * DAY_MS))
+def test_features_are_those_of_the_list_of_events(seed: int, events_each: int, later_ms: int) -> None:
+    """Any short stream, looked at any time after its end: what shrinks is the stream."""
+    events = random_events(seed, customers=1, days=120, per_customer=events_each)
+    shop = Shop()
+    shop.tell(*events)
+    state = shop.machine.states.get("c0")
+    if state is None or not state.orders:
+        return
+    as_of_ms = state.clock_ms + later_ms
+    found = dict(zip(FEATURE_NAMES, features(state, as_of_ms), strict=True))
+    expected = naive_features(of_customer(events, "c0"), as_of_ms, shop.config)
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -13,6 +13,7 @@ from schemas.events import Cancellation, Click, Event, Funnel, Order, OrderUpdat
 from streams.config import DAY_MS, SegmentConfig, StreamConfig, TimeConfig
 from streams.customer.history import (
     answer_questions,
+    cells_of,
     fold_cancellation,
     fold_click,
     fold_order,
@@ -58,6 +59,11 @@ def comparable(state: CustomerState) -> tuple[list[object], list[float]]:
         state.order_amount,
         state.won_back,
         state.recent_orders,
+        state.items,
+        state.category_cells,
+        state.categories,
+        state.gap_ms,
+        state.cart_ms,
     ]
     return exact, [state.views, state.carts, state.revenue, state.discounted, state.orders_short]
 
@@ -119,6 +125,20 @@ def test_orders_updates_refunds_and_cancellations_equal_a_recomputation(seed: in
             assert state.order_amount == bought[-1].amount
         gap_ms = bought[-1].time_ms - bought[-2].time_ms if len(bought) > 1 else 0
         assert state.won_back is (gap_ms >= 90 * DAY_MS)
+
+
+def test_a_cancelled_order_takes_its_categories_and_pieces_with_it_and_no_others() -> None:
+    events = [order("c", day, name=str(day), basket=("lamps", f"category {day}")) for day in range(7)]
+    state = folded(*events, cancel("c", 8, "6"))
+    assert (state.items, state.gap_ms) == (12, DAY_MS)
+    assert state.categories == cells_of(("lamps", *(f"category {day}" for day in range(6)))).bit_count()
+
+
+def test_an_update_gives_an_order_its_new_basket() -> None:
+    state = folded(
+        order("c", 1, name="a", basket=("lamps", "toys")), order("c", 2, name="a", basket=("toys",))
+    )
+    assert (state.items, state.categories) == (1, 1)
 
 
 def test_an_order_sent_again_is_an_update() -> None:
