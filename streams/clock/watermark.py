@@ -12,7 +12,9 @@ Akidau et al., The Dataflow Model, VLDB 2015, doi 10.14778/2824032.2824076.
 
 from __future__ import annotations
 
-NEVER_MS = -(2**62)
+from typing import Final
+
+NEVER_MS: Final = -(2**62)
 """A watermark before every event."""
 
 

@@ -16,11 +16,12 @@ Dowell & Jarratt, A modified regula falsi method, BIT 11 (1971), doi 10.1007/BF0
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from streams.config import DAY_MS, MINUTE_MS
 from streams.customer.state import NO_TIME
 
-MOST_STEPS = 100
+MOST_STEPS: Final = 100
 """Every four steps halve the span at least, and 21 halvings turn two years into a minute."""
 
 

@@ -14,8 +14,9 @@ Cormode, Shkapenyuk, Srivastava & Xu, Forward decay, ICDE 2009, doi 10.1109/ICDE
 from __future__ import annotations
 
 from math import pow
+from typing import Final
 
-_LARGEST_EXPONENT = 500.0
+_LARGEST_EXPONENT: Final = 500.0
 
 
 def forward_weight(time_ms: int, landmark_ms: int, half_life_ms: float) -> float:

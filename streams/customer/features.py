@@ -274,5 +274,5 @@ def _categories(cells: int) -> float:
     return single(log(1.0 - CATEGORY_CELLS * log(free / CATEGORY_CELLS)))
 
 
-LOG_CATEGORIES: tuple[float, ...] = tuple(_categories(cells) for cells in range(CATEGORY_CELLS + 1))
+LOG_CATEGORIES: Final[tuple[float, ...]] = tuple(_categories(cells) for cells in range(CATEGORY_CELLS + 1))
 """The feature `log_categories` by the number of cells that are taken."""

@@ -10,12 +10,13 @@ learn from is a hash of customer and time, so the same questions are asked in ev
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 
 from streams.config import DAY_MS, ReviewConfig, days_ms
 from streams.customer.state import NO_TIME
 
-WEEK_MS = 7 * DAY_MS
-MONTH_MS = 30 * DAY_MS
+WEEK_MS: Final = 7 * DAY_MS
+MONTH_MS: Final = 30 * DAY_MS
 
 
 def next_review_ms(order_ms: int, as_of_ms: int, config: ReviewConfig) -> int:

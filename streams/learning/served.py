@@ -21,10 +21,10 @@ from streams.value.bgnbd_of_one import NoOrder
 
 LOWEST_RISK: Final = 0.001
 
-_ORDERS = FEATURE_NAMES.index("log_orders")
-_RECENCY = FEATURE_NAMES.index("log_recency")
-_TENURE = FEATURE_NAMES.index("log_tenure")
-_SILENCE_IN_GAPS = FEATURE_NAMES.index("log_silence_in_gaps")
+_ORDERS: Final = FEATURE_NAMES.index("log_orders")
+_RECENCY: Final = FEATURE_NAMES.index("log_recency")
+_TENURE: Final = FEATURE_NAMES.index("log_tenure")
+_SILENCE_IN_GAPS: Final = FEATURE_NAMES.index("log_silence_in_gaps")
 _MOST_LOG: Final = 30.0
 
 
