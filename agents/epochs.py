@@ -213,6 +213,8 @@ class Room:
         if not self._may_begin():
             return
         while not self.closing:
+            if self._sealing is not None and self._sealing.done():
+                await self._sealed()  # or raise what kept it from becoming durable, at once
             await self._erase()
             busy = self._slice()
             await self._send()
@@ -321,6 +323,7 @@ class Room:
         for customer_id in self.requests.take(self._has_passed):
             self.machine.erase(customer_id)
             metrics.ERASURES.inc()
+            await asyncio.sleep(0)
         self._erased_since += 1
         self._say()
         await self._send()
@@ -419,53 +422,64 @@ class Room:
         self._closed_at = time.monotonic()
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
-        changed = self._since_border or machine.dirty or self._visitors.are_left
-        if not (changed or self._unacknowledged or moved_ms >= MINUTE_MS):
+        news = self._since_border or machine.dirty or self._visitors.are_left
+        if not (news or self._unacknowledged or moved_ms >= MINUTE_MS):
             return
         if not self._is_ours():
             return
+        changed, erased = await self._written()
+        # From here on nothing is waited for until the epoch is on its way: half of this must not happen.
         adopts = self._may_adopt() and machine.model is not self._feed.latest
         if adopts:
             machine.adopt(self._feed.latest)
         outputs, self._unacknowledged = self._unacknowledged, []
-        marker = self._marker()
-        dirty, machine.dirty = list(machine.dirty), {}
-        self._marked_ms = marker.watermark_ms
-        self._closed_records, self._erased_since = self._intake.taken, 0
         visitors = self._visitors.changed()
-        epoch = _Epoch(outputs, [], [], visitors, marker, self._closed_at)
-        for start in range(0, len(dirty), MOST_STATES):
-            some = state_records(dirty[start : start + MOST_STATES], machine.states)
-            epoch.changed.extend(some[0])
-            epoch.erased.extend(some[1])
-            await asyncio.sleep(0)
-        self.states.border(epoch.changed, epoch.erased, visitors)
+        epoch = _Epoch(outputs, changed, erased, visitors, self._marker(), self._closed_at)
+        machine.dirty = {}
+        self._marked_ms = epoch.marker.watermark_ms
+        self._closed_records, self._erased_since = self._intake.taken, 0
+        self.states.border(changed, erased, visitors)
         self._sealing = asyncio.create_task(self._make_durable(epoch))
         if adopts:
             await self._sealed()
 
+    async def _written(self) -> tuple[list[OutputRecord], list[OutputRecord]]:
+        """Write the changed states out, some at a time; no record is processed meanwhile."""
+        changed: list[OutputRecord] = []
+        erased: list[OutputRecord] = []
+        dirty = list(self.machine.dirty)
+        for start in range(0, len(dirty), MOST_STATES):
+            some = state_records(dirty[start : start + MOST_STATES], self.machine.states)
+            changed += some[0]
+            erased += some[1]
+            await asyncio.sleep(0)
+        return changed, erased
+
     async def _sealed(self) -> None:
         """Wait until the epoch before this one is durable, or raise what kept it from it."""
         if self._sealing is not None:
-            await self._sealing
+            await asyncio.shield(self._sealing)
             self._sealing = None
 
     async def _make_durable(self, epoch: _Epoch) -> None:
         await asyncio.gather(*epoch.outputs)
-        if not self._is_ours():
-            return
-        marker = epoch.marker
         kept, gone = visitor_records(epoch.visitors)
+        # Customers before visitors: see `streams.identity.stage`. A plain ledger refuses nobody, so we ask
+        # ourselves before each step whether we may still write.
         try:
-            await self.ledger.append(epoch.changed)
-            await self.ledger.append(kept)  # once the customers are there: see `streams.identity.stage`
-            at = await self.ledger.commit(marker_record(marker), epoch.erased + gone)
+            for records in (epoch.changed, kept):
+                if not self._is_ours():
+                    return
+                await self.ledger.append(records)
+            if not self._is_ours():
+                return
+            at = await self.ledger.commit(marker_record(epoch.marker), epoch.erased + gone)
         except Fenced:
             self._lose()
             return
-        self.sequence = marker.sequence
-        self.states.flush(Position(marker.sequence, at))
-        for topic, offset in marker.offsets.items():
+        self.sequence = epoch.marker.sequence
+        self.states.flush(Position(self.sequence, at))
+        for topic, offset in epoch.marker.offsets.items():
             self._consumer.sealed[TP(topic, self.partition)] = offset
         self._measure(epoch)
         self._visitors.measure()

@@ -24,7 +24,7 @@ from streams.clock.watermark import NEVER_MS
 from streams.config import StreamConfig
 from streams.customer.machine import CustomerMachine
 from streams.customer.state import CustomerState
-from streams.identity.stage import IdentityStage
+from streams.identity.stage import SEEN_AGAIN, UNKNOWN, IdentityStage
 from streams.identity.visitor import Given, Joined, Visitor
 from streams.learning.served import Served
 
@@ -105,7 +105,10 @@ class JoiningMachine(CustomerMachine):
 
     def _identified(self, event: Identified, source: int, offset: int) -> int:
         visitor, customer_id = event.anonymous_id, event.customer_id
-        if not self.stage.is_known(visitor, customer_id, event.time_ms, source, offset):
+        known = self.stage.known(visitor, customer_id, event.time_ms, source, offset)
+        if known == SEEN_AGAIN and not self._is_here(visitor):
+            self._outgoing.append((visitor, link_message(event)))  # or the visitor is forgotten there
+        if known == UNKNOWN:
             self._expire()
             if not self._is_here(customer_id):  # nor can anybody say where its clicks should go
                 self._count(Joined.MISPLACED.value, 1)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from schemas.events import Funnel
 from schemas.identity import is_nobodys
@@ -38,6 +39,11 @@ from streams.identity.visitor import (
     new_visitor,
     without_old,
 )
+
+UNKNOWN: Final = 0
+KNOWN: Final = 1
+SEEN_AGAIN: Final = 2
+"""What `IdentityStage.known` answers."""
 
 
 class IdentityStage:
@@ -117,15 +123,23 @@ class IdentityStage:
         self._mark(anonymous_id, visitor, time_ms)
         return Given(Joined.HELD)
 
-    def is_known(self, anonymous_id: str, customer_id: str, time_ms: int, source: int, offset: int) -> bool:
-        """Tell whether a visitor is that customer's already: then a message that says so says nothing new."""
+    def known(self, anonymous_id: str, customer_id: str, time_ms: int, source: int, offset: int) -> int:
+        """Tell whether a visitor is that customer's already: then a message that says so says nothing new.
+
+        Returns
+        -------
+        int
+            `UNKNOWN`, `KNOWN`, or `SEEN_AGAIN` where it is known and was not heard of for a while: whoever
+            else keeps the visitor should hear of it, or it is forgotten there.
+        """
         self._read[source] = offset
         visitor = self.states.get(anonymous_id)
         if visitor is None or not visitor.customers or visitor.customers[-1] != customer_id:
-            return False
-        if time_ms - visitor.seen_ms >= self._grain_ms:
-            self._see(anonymous_id, visitor, time_ms, self._grain_ms)
-        return True
+            return UNKNOWN
+        if time_ms - visitor.seen_ms < self._grain_ms:
+            return KNOWN
+        self._see(anonymous_id, visitor, time_ms, self._grain_ms)
+        return SEEN_AGAIN
 
     def identify(self, anonymous_id: str, customer_id: str, time_ms: int, source: int, offset: int) -> Given:
         """Take in a message that names a visitor and a customer, whose id has been checked.
@@ -154,6 +168,11 @@ class IdentityStage:
             self._mark(anonymous_id, visitor, time_ms)
             return Given(Joined.SHARED)
         elif known >= self._config.visitors_per_customer:
+            # Not this customer's, and whose it was has signed out.
+            if visitor.customers:
+                self._leave(visitor)
+                visitor.customers = []
+                self._mark(anonymous_id, visitor, time_ms)
             return Given(Joined.FULL)
         else:
             self._visitors_of[customer_id] = known + 1

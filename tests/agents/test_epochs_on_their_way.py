@@ -12,7 +12,7 @@ from faust.types import TP
 
 from agents.epochs import Room
 from bench.faults.simulated import Broker, Simulation, Worker, settings
-from schemas.topics import INPUTS
+from schemas.topics import CHANGELOG, INPUTS
 from streams.learning.served import Served, untrained
 
 MOST = settings().worker.epoch_max_records
@@ -31,11 +31,11 @@ class Gate:
         return await self._append(records)  # type: ignore[arg-type]
 
 
-def with_a_gate(work: Callable[[Room, Worker, Gate, Broker], Awaitable[None]]) -> None:
+def with_a_gate(work: Callable[[Room, Worker, Gate, Broker], Awaitable[None]], seed: int = 1) -> None:
     """Give a room that has records for many epochs and a ledger that does not answer."""
 
     async def run() -> None:
-        simulation = Simulation(seed=1)
+        simulation = Simulation(seed)
         worker = await simulation._next_worker()
         room = worker.customers.rooms[0]
         await work(room, worker, Gate(room), simulation._broker)
@@ -121,6 +121,26 @@ def test_offsets_of_an_epoch_are_those_of_its_border_and_not_of_what_came_after(
         assert all(step <= MOST for step in steps)
 
     with_a_gate(work)
+
+
+@pytest.mark.parametrize("seed", [0, 1], ids=["a plain ledger", "transactions"])
+def test_who_loses_the_partition_while_an_epoch_is_on_its_way_writes_nothing_more(seed: int) -> None:
+    async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
+        task = give_everything(worker, broker)
+        await turns()
+        before = {place: len(log) for place, log in broker.logs.items()}
+        worker.group.lost = True
+        gate.open.set()
+        await task
+        await room.seal()
+        assert room.lost
+        assert broker.marker() is None
+        # A plain ledger may have been in the middle of a step: states, and no end of an epoch.
+        after = {place: len(log) for place, log in broker.logs.items() if place[0] != CHANGELOG}
+        assert after == {place: before[place] for place in after}
+        assert not worker.group.sealed
+
+    with_a_gate(work, seed)
 
 
 def test_what_keeps_an_epoch_from_becoming_durable_ends_the_worker_at_the_next_border() -> None:

@@ -20,7 +20,7 @@ from streams.customer.decision import Decision, Outcome
 from streams.customer.machine import CustomerMachine
 from streams.customer.state import VIEWS_HALF_LIFE_MS, CustomerState, decode_state, encode_state, facts
 from streams.identity.machine import JoiningMachine
-from streams.identity.stage import IdentityStage
+from streams.identity.stage import UNKNOWN, IdentityStage
 from streams.identity.visitor import Visitor, decode_visitor, encode_visitor
 from streams.intake import Intake
 from streams.replay import Replay
@@ -147,7 +147,7 @@ def test_it_is_a_plain_machine_that_is_told_the_clicks_before_the_login(stream: 
         told: list[Event] = [event]
         if isinstance(event, Identified):
             told = [event.event]
-            if not stage.is_known(event.anonymous_id, event.customer_id, event.time_ms, source, offset):
+            if stage.known(event.anonymous_id, event.customer_id, event.time_ms, source, offset) == UNKNOWN:
                 clicks = stage.identify(event.anonymous_id, event.customer_id, event.time_ms, source, offset)
                 told = [*clicks.clicks, event.event]
         elif isinstance(event, Visit):
@@ -313,6 +313,22 @@ def test_a_customer_of_another_partition_is_told_of_and_given_nothing_here() -> 
     ]
     assert machine.apply(link, 0, 1) is Outcome.ANONYMOUS
     assert machine.take_outgoing() == []
+
+
+def test_who_stays_signed_in_is_told_of_again_before_the_visitor_is_forgotten_elsewhere() -> None:
+    """The visitor's partition reads no message with both ids: it would drop the visitor after `hold_days`."""
+    here = JoiningMachine(ROOMY, rich_model(), partition=1, home=lambda key: int(key == "u"))
+    there = JoiningMachine(ROOMY, rich_model(), partition=0, home=lambda key: int(key == "u"))
+    offsets = 0
+    for half_day in range(60):
+        here.apply(page(half_day / 2, "a", "u"), 0, half_day)
+        for _, value in here.take_outgoing():
+            there.apply(decode_with_visitor(value), 0, offsets)
+            offsets += 1
+        there.tick(int(T0 + half_day / 2 * DAY_MS))
+    assert 1 < offsets < 60, "again, and not each time"
+    there.apply(page(30, "a"), 0, offsets)
+    assert [key for key, _ in there.take_outgoing()] == ["u"], "what follows a month later is the customer's"
 
 
 def test_where_a_customer_lies_elsewhere_than_the_partitioner_says_nothing_is_joined() -> None:

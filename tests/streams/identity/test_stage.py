@@ -81,6 +81,9 @@ class Naive:
                 sum(customer in listed for listed in self.customers.values())
                 >= self.config.visitors_per_customer
             ):
+                if own:
+                    own.clear()
+                    self._see(visitor, time_ms, 0)
                 return Joined.FULL, []
         self._see(visitor, time_ms, 0)
         self.customers[visitor] = [*(name for name in own if name != customer), customer]
@@ -204,7 +207,7 @@ def test_a_message_that_says_nothing_new_is_known_as_such(all_records: list[Reco
     long, short = IdentityStage(SMALL, 2), IdentityStage(SMALL, 2)
     for offset, record in enumerate(all_records):
         outcome = take(long, record, offset).outcome
-        if record.customer and short.is_known(record.visitor, record.customer, record.time_ms, 0, offset):
+        if record.customer and short.known(record.visitor, record.customer, record.time_ms, 0, offset):
             assert outcome is Joined.JOINED
         else:
             assert take(short, record, offset).outcome is outcome
@@ -299,6 +302,16 @@ def test_an_account_on_too_many_devices_is_joined_no_more() -> None:
     assert outcomes == [Joined.IDENTIFIED, Joined.IDENTIFIED, Joined.FULL]
     assert stage.held == 1  # what waits may still be somebody else's
     assert len(stage.identify("c", "c-17", 3_000, 0, 20).clicks) == 1
+
+
+def test_a_customer_of_too_many_devices_who_signs_in_on_anothers_ends_that_ones_time_there() -> None:
+    stage = IdentityStage(IdentityConfig(visitors_per_customer=1), 2)
+    stage.identify("b-own", "b", 1_000, 0, 0)
+    stage.identify("shared", "a", 1_000, 0, 1)
+    assert stage.identify("shared", "b", 1_001, 0, 2).outcome is Joined.FULL
+    later = stage.visit("shared", "m", 1_002, Funnel.PAGE, 0, 3)
+    assert (later.outcome, later.clicks) == (Joined.HELD, ())
+    assert stage.identify("other", "a", 1_003, 0, 4).outcome is Joined.IDENTIFIED, "a has room again"
 
 
 def test_a_customer_who_is_erased_leaves_no_visitor() -> None:
