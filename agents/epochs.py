@@ -36,7 +36,7 @@ from agents.erasures import Requests
 from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger
 from agents.meter import Meter
-from agents.models import ModelFeed
+from agents.models import ModelFeed, supersedes
 from agents.placement import Placement
 from agents.recovery import Recovered
 from agents.session import Session
@@ -429,7 +429,7 @@ class Room:
             return
         changed, erased = await self._written()
         # From here on nothing is waited for until the epoch is on its way: half of this must not happen.
-        adopts = self._may_adopt() and machine.model is not self._feed.latest
+        adopts = self._may_adopt() and supersedes(self._feed.latest, machine.model)
         if adopts:
             machine.adopt(self._feed.latest)
         outputs, self._unacknowledged = self._unacknowledged, []

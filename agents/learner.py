@@ -132,8 +132,8 @@ class Learner:
             machine = LearnerMachine.restore(self._settings.streams, sealed.checkpoint)
         except (msgspec.DecodeError, ValueError):  # signed by us, so not damaged: an older or newer Holdfast
             raise OperatorError(
-                f"the learner's checkpoint on {self._checkpoints} was written by another version of "
-                "Holdfast, which learned otherwise; run that version, or delete that topic to learn anew"
+                f"the learner's checkpoint on {self._checkpoints} was written for another horizon "
+                "or by another version of Holdfast; run it as it was, or delete that topic to learn anew"
             ) from None
         # Examples that are of a topic created anew are all still to come.
         return machine, sealed.offset if sealed.topic_id == self._topic_id else 0

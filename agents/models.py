@@ -23,6 +23,29 @@ log = logging.getLogger(__name__)
 _decoder = msgspec.json.Decoder(ModelSnapshot)
 
 
+ENOUGH_LEARNED = 5_000
+"""Examples after which a model may replace one that had learned more."""
+
+
+def supersedes(new: Served, old: Served) -> bool:
+    """Tell whether a model is to be served instead of another.
+
+    A learner that begins anew, as after an upgrade, publishes a model that knows nothing. The one that is
+    served goes on until the new one has learned as much, or enough.
+
+    Examples
+    --------
+    >>> from streams.config import StreamConfig
+    >>> nothing = untrained(StreamConfig())
+    >>> much = msgspec.structs.replace(nothing, model_version="lr-9000", n_learned=9_000)
+    >>> supersedes(Served(much), Served(nothing)), supersedes(Served(nothing), Served(much))
+    (True, False)
+    """
+    if new.snapshot == old.snapshot:
+        return False
+    return new.n_learned >= min(old.n_learned, ENOUGH_LEARNED)
+
+
 class ModelFeed:
     """Keeps the newest model.
 

@@ -204,15 +204,15 @@ class LearnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(
             gt=0.0,
-            description="First step size of the experts whose steps shrink (btyd, inverse, inverse_btyd, "
-            "inverse_btyd_steady); the others have fixed rates.",
+            description="First step size of the experts that take gradient steps (base_rate, btyd, inverse); "
+            "the filters find theirs.",
         ),
     ] = 0.05
     learning_rate_power: Annotated[
         float,
         Meta(ge=0.0, le=1.0, description="How fast their steps shrink: step k is learning_rate / k^power."),
     ] = 0.5
-    l2: Annotated[float, Meta(ge=0.0, description="L2 regularisation of every expert.")] = 0.0
+    l2: Annotated[float, Meta(ge=0.0, description="L2 regularisation of those experts.")] = 0.0
     prior_churn_rate: Annotated[
         float,
         Meta(

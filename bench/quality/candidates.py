@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from river import ensemble, forest, linear_model, optim, preprocessing, tree
 
 from bench.quality.asking import Asked
-from bench.quality.peers import Answered
+from bench.quality.peers import Answered, unseasoned
 from streams.customer.features import FEATURE_NAMES
 from streams.learning.mixture import Mixture
 from streams.learning.pool import BTYD
@@ -80,7 +80,8 @@ def answered(asked: Asked, candidate: Candidate, progress: Callable[[str], None]
     """Learn and answer in one pass."""
     model, platt = candidate.make(), _Platt()
     rows = [
-        dict(zip(_NAMES, row, strict=True)) for row in np.column_stack([asked.features, asked.btyd]).tolist()
+        dict(zip(_NAMES, row, strict=True))
+        for row in np.column_stack([unseasoned(asked), asked.btyd]).tolist()
     ]
     risk = np.full(len(rows), 0.5)
     judged = np.flatnonzero(asked.judged)

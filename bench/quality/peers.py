@@ -1,13 +1,15 @@
 """Batch models beside the served one: the same examples, the same delay, retrained every 28 days.
 
 Each month a model is fitted to all that had matured when the month began, and answers what is asked in it. It
-sees the features, and BG/NBD's log-odds as they were when the question was asked. Settings are usual ones,
-not searched. They run on one thread, as the learner does.
+sees the features, and BG/NBD's log-odds as they were when the question was asked; like the learner it does
+not hear the time of year before each season was seen twice. Settings are usual ones, not searched. They run
+on one thread, as the learner does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from time import thread_time
 from typing import Any, NamedTuple
 
@@ -21,6 +23,8 @@ from threadpoolctl import threadpool_limits
 
 from bench.quality.asking import Asked
 from streams.config import DAY_MS
+from streams.customer.features import FEATURES
+from streams.learning.machine import SEASON_AFTER
 
 RETRAIN_MS = 28 * DAY_MS
 
@@ -41,9 +45,19 @@ class Answered(NamedTuple):
     cost_us: float
 
 
+def unseasoned(asked: Asked) -> NDArray[np.float64]:
+    """Give the features without the time of year while the learner, too, does not hear it."""
+    features = asked.features.copy()
+    early = asked.asked_ms < asked.asked_ms.min() + SEASON_AFTER // timedelta(milliseconds=1)
+    for place, feature in enumerate(FEATURES):
+        if feature.family == "season":
+            features[early, place] = 0.0
+    return features
+
+
 def retrained(asked: Asked, make: Callable[[], Any], progress: Callable[[str], None]) -> Answered:
     """Answer all questions by a batch model."""
-    rows = np.column_stack([asked.features, asked.btyd])
+    rows = np.column_stack([unseasoned(asked), asked.btyd])
     risk, start = np.full(len(asked.label), 0.5), thread_time()
     # Months begin with the first question that counts: decisions are retrained for on their day.
     first_ms = int(asked.asked_ms[asked.judged].min())

@@ -21,7 +21,10 @@ likeness of two falls in a straight line until their futures no longer overlap, 
 correlated by 1/4, which makes the variance of a mean up to 3/2 as large; s^2 is taken so much larger.
 
 A champion is named when it is better than each other expert by such a sequence at level
-alpha / (experts - 1): then a wrong name is ever told with probability alpha at most.
+alpha / (experts - 1): a wrong name is then ever told with probability alpha at most, if nothing but
+overlapping futures ties blocks together. Differences that persist for other reasons, the same customers
+asked again or a season that favours quick experts, make it more: simulated with blocks that keep .3, .5 and
+.7 of the difference before, a wrong name is told in 6, 22 and 52 of a hundred histories of 150 blocks.
 
 References
 ----------
@@ -50,6 +53,7 @@ class ChampionState(msgspec.Struct, array_like=True):
     means: list[float]
     moments: list[list[float]]
     interval: int
+    begun: bool
     count: int
     totals: list[float]
 
@@ -80,6 +84,7 @@ class Champion:
         self._means = [0.0] * n
         self._moments = [[0.0] * n for _ in range(n)]
         self._interval = -1
+        self._begun = False
         self._count = 0
         self._totals = [0.0] * n
 
@@ -99,13 +104,16 @@ class Champion:
         totals
             Log loss of each expert summed over them.
         """
-        first = self._interval < 0
-        self._interval = max(self._interval, matured_ms // self._horizon_ms)
+        interval = self._interval
+        self._interval = max(interval, matured_ms // self._horizon_ms)
+        if interval < 0:
+            return  # answers begin anywhere in an interval: blocks begin at the next border
         answers = count - self._count
-        if not first and answers < LEAST_ANSWERS:
+        if self._begun and answers < LEAST_ANSWERS:
             return  # the block goes on
-        if not first:
+        if self._begun:
             self._end([(now - then) / answers for now, then in zip(totals, self._totals, strict=True)])
+        self._begun = True
         self._count, self._totals = count, list(totals)
 
     def _end(self, block: list[float]) -> None:
@@ -143,7 +151,13 @@ class Champion:
         """Take everything out."""
         moments = [list(row) for row in self._moments]
         return ChampionState(
-            self._blocks, list(self._means), moments, self._interval, self._count, list(self._totals)
+            self._blocks,
+            list(self._means),
+            moments,
+            self._interval,
+            self._begun,
+            self._count,
+            list(self._totals),
         )
 
     @classmethod
@@ -154,6 +168,7 @@ class Champion:
         champion._means = list(state.means)
         champion._moments = [list(row) for row in state.moments]
         champion._interval = state.interval
+        champion._begun = state.begun
         champion._count = state.count
         champion._totals = list(state.totals)
         return champion

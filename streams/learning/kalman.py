@@ -2,8 +2,10 @@
 
 Gradient steps of one size for all weights are too small for some and too large for others, and a schedule
 that shrinks with the number of examples forgets how to follow. Here weights have a normal distribution. An
-answer moves its mean by Bayes' rule, with the logistic likelihood replaced by its quadratic approximation at
-the mean (an extended Kalman filter), so correlated features share one step as Newton's method would have it.
+answer moves its mean to the mode of what Bayes' rule gives, with the curvature of the logistic likelihood
+there (an extended Kalman filter, iterated), so correlated features share one step as Newton's method would
+have it. The mode lies on a line, so finding it is one equation in one unknown; a single step of Newton's
+would throw the weight of a feature that was never seen before far beyond it.
 Between answers weights wander: their variances grow by `drift` a day of event time, that of the intercept by
 `INTERCEPT` times as much, up to what was assumed at first. How fast the filter forgets so depends on time and
 not on how many customers a shop has. Answers of overlapping horizons repeat one another: each counts as
@@ -35,6 +37,8 @@ PRIOR = 0.1
 WORTH = 0.2
 INTERCEPT = 10.0
 _MOST = 20.0
+_MOST_STEPS = 60
+_CLOSE = 1e-12
 
 Vector = NDArray[np.float64]
 
@@ -102,7 +106,7 @@ class Kalman:
 
     def log_odds(self, seen: Vector) -> float:
         """Say what it thinks of standardised features, as `vector` gives them."""
-        return float(self._mean @ seen)
+        return float((self._mean * seen).sum())
 
     def learn(self, seen: Vector, label: int, at_days: float) -> None:
         """Learn an answer that came at an event time, in days; earlier ones than the newest do not wander."""
@@ -112,12 +116,15 @@ class Kalman:
                 room = np.maximum(PRIOR - self._diagonal, 0.0)
                 self._diagonal += np.minimum(self._drift * days, room)
             self._at_days = at_days
-        moved = self._covariance @ seen
-        log_odds = float(self._mean @ seen)
-        risk = 1.0 / (1.0 + exp(-min(_MOST, max(-_MOST, log_odds))))
+        # Products are summed by NumPy, not by BLAS, whose sums differ from processor to processor.
+        moved = (self._covariance * seen).sum(axis=1)
+        log_odds = float((self._mean * seen).sum())
+        reach = float((seen * moved).sum())
+        gain = _gain(log_odds, reach, label)
+        risk = _risk(log_odds + gain * reach)
         sureness = WORTH * risk * (1.0 - risk)
-        share = 1.0 / (1.0 + sureness * float(seen @ moved))
-        self._mean += moved * (WORTH * (label - risk) * share)
+        share = 1.0 / (1.0 + sureness * reach)
+        self._mean += moved * gain
         moved *= sqrt(sureness * share)
         self._covariance -= moved[:, None] * moved  # the same to the last bit above and below the diagonal
 
@@ -130,3 +137,36 @@ class Kalman:
         self._mean[:] = state.mean
         self._covariance[:] = np.array(state.covariance).reshape(self._covariance.shape)
         self._at_days = state.at_days
+
+
+def _risk(log_odds: float) -> float:
+    return 1.0 / (1.0 + exp(-min(_MOST, max(-_MOST, log_odds))))
+
+
+def _gain(log_odds: float, reach: float, label: int) -> float:
+    """Solve gain = WORTH x (label - risk(log_odds + gain x reach)) by Newton's method between bounds.
+
+    Examples
+    --------
+    >>> round(_gain(0.0, 0.0, 1), 6)
+    0.1
+    >>> 0.0 < _gain(0.0, 1000.0, 1) < 0.01
+    True
+    """
+    most = WORTH * (label - _risk(log_odds))
+    low, high = min(0.0, most), max(0.0, most)
+    gain = 0.0
+    for _ in range(_MOST_STEPS):
+        risk = _risk(log_odds + gain * reach)
+        over = gain - WORTH * (label - risk)
+        if over > 0.0:
+            high = gain
+        else:
+            low = gain
+        step = over / (1.0 + WORTH * reach * risk * (1.0 - risk))
+        if abs(step) <= _CLOSE:
+            break
+        gain -= step
+        if not low <= gain <= high:
+            gain = 0.5 * (low + high)
+    return gain

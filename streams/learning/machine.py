@@ -29,7 +29,8 @@ SAMPLE_CUSTOMERS = 2_000
 """Customers of the sample that BG/NBD is fitted to."""
 REFIT_DAYS = 28.0
 SEASON_AFTER = timedelta(days=731)
-"""The time of year is learned from once each season has been seen twice."""
+"""The time of year is learned from two years after the first question: what a first year says of seasons is
+not told apart from growth. On none of the data sets measured so far has it come to that."""
 
 
 class Checkpoint(msgspec.Struct, array_like=True):
@@ -43,6 +44,7 @@ class Checkpoint(msgspec.Struct, array_like=True):
     latest: datetime | None
     recent: bytes
     duplicates: int
+    horizon_days: float
     segments: SegmentsState | None = None
 
 
@@ -133,6 +135,7 @@ class LearnerMachine:
             latest=self._latest,
             recent=b"".join(self._recent),
             duplicates=self.duplicates,
+            horizon_days=self._config.reviews.horizon_days,
             segments=self._segments.state(),
         )
 
@@ -143,10 +146,12 @@ class LearnerMachine:
         Raises
         ------
         ValueError
-            When the checkpoint is of a version that this program does not know.
+            When the checkpoint is of a version that this program does not know, or of another horizon.
         """
         if checkpoint.version != CHECKPOINT_VERSION:
             raise ValueError(f"learner checkpoint of unknown version {checkpoint.version}")
+        if checkpoint.horizon_days != config.reviews.horizon_days:
+            raise ValueError(f"learner checkpoint of a horizon of {checkpoint.horizon_days:g} days")
         learner = cls(config)
         learner._pool = Pool.restore(config, checkpoint.pool)
         learner._refits.restore(checkpoint.refits)

@@ -37,6 +37,8 @@ from streams.learning.served import btyd_log_odds, log_odds_of, version_name
 BTYD = "btyd_log_odds"
 _NO_SEASON = {feature.name: 0.0 for feature in FEATURES if feature.family == "season"}
 INTERCEPT_RATE = 0.01
+LEAST_SPREAD = 0.25
+"""Smallest spread that a feature is divided by; features are logarithms, shares, sines, 0 or 1."""
 _ALL = (*FEATURE_NAMES, BTYD)
 
 
@@ -151,7 +153,7 @@ class Pool:
         if self._champion.due(matured_ms) and self._mixture.judged:
             self._champion.see(matured_ms, self._mixture.judged, self._mixture.totals())
         self._scaler.learn_one(row)  # it knows no answers, so it may be first, and one scaling is enough
-        scaled = _heard(self._scaler.transform_one(row), seasoned)
+        scaled = _heard(self._scaled(row), seasoned)
         views, seen, at_days = _views(scaled), vector(scaled, _ALL), matured_ms / DAY_MS
         said = [
             expert.log_odds(seen)
@@ -169,6 +171,16 @@ class Pool:
             else:
                 expert.learn_one(views[member.sees], bool(label))
         self.n_learned += 1
+
+    def _scaled(self, row: dict[str, float]) -> dict[str, float]:
+        """Standardise, but what has hardly varied so far: its first value would lie a hundred spreads off."""
+        scaled: dict[str, float] = self._scaler.transform_one(row)
+        variances = self._scaler.vars
+        for name in scaled:
+            variance = variances[name]
+            if variance < LEAST_SPREAD * LEAST_SPREAD:
+                scaled[name] *= sqrt(variance) / LEAST_SPREAD
+        return scaled
 
     def snapshot(
         self,
@@ -206,11 +218,12 @@ class Pool:
         mixed = list(zip(shares, weights, strict=True))
         centre, coefficient = [], []
         for name in (*FEATURE_NAMES, BTYD):
-            spread = sqrt(self._scaler.vars[name])
+            # `get`: asking River's dictionaries for a name that they lack would put it in.
+            variance = float(self._scaler.vars.get(name, 0.0))
             pooled = sum(weight * float(own.get(name, 0.0)) for weight, own in mixed)
-            centre.append(float(self._scaler.means[name]))
+            centre.append(float(self._scaler.means.get(name, 0.0)))
             # A feature that has never varied says nothing; River's scaler makes it 0 as well.
-            coefficient.append(pooled / spread if spread > 0.0 else 0.0)
+            coefficient.append(pooled / max(LEAST_SPREAD, sqrt(variance)) if variance > 0.0 else 0.0)
         pairs = zip(shares, self._experts, strict=True)
         return ModelSnapshot(
             model_version=version_name(self.n_learned),

@@ -7,8 +7,9 @@ horizon, and whoever waits for it learns of the loss then. An alert after it has
 late. `RaisedAlert` says so once, for the KPIs of a day and for a replay (`streams.evaluation.alert_tallies`).
 
 For a day, an alert counts on the day on which its horizon ends, as right from the beginning, and that is
-taken back with the first order in time. Nothing has to be looked up when the day comes, and it does not
-matter whether the alert or the order is heard of first.
+taken back with the first order in time. Nothing has to be looked up when the day comes, and for right and
+wrong it does not matter whether the alert or the order is heard of first. Lead times are averaged over right
+alerts whose last order before them is known; where a later order was heard of first, it is not.
 """
 
 from __future__ import annotations
@@ -156,4 +157,6 @@ class AlertLedger:
         day = raised.due_ms // DAY_MS
         self._days.flow(day, ("outcomes", "alerts"), alerts)
         self._days.flow(day, ("outcomes", "churned"), churned)
-        self._days.flow(day, ("outcomes", "lead_ms"), churned * raised.lead_ms)
+        if raised.order_ms is not None:
+            self._days.flow(day, ("outcomes", "led"), churned)
+            self._days.flow(day, ("outcomes", "lead_ms"), churned * raised.lead_ms)

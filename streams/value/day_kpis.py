@@ -193,7 +193,7 @@ def _outcomes(flows: Mapping[Key, int]) -> AlertOutcomes:
         alerts=alerts,
         churned=churned,
         precision=_share(churned, alerts),
-        lead_days=_share(lead_ms, churned * DAY_MS),
+        lead_days=_share(lead_ms, flows.get(("outcomes", "led"), 0) * DAY_MS),
     )
 
 

@@ -23,6 +23,7 @@ def fed(blocks: list[list[float]]) -> Champion:
     """Feed the mean losses of blocks."""
     champion = Champion(len(blocks[0]), HORIZON_MS)
     totals = [0.0] * len(blocks[0])
+    champion.see(0, 0, totals)  # an interval has begun, and its next border begins the first block
     champion.see(0, 0, totals)
     for number, block in enumerate(blocks, start=1):
         totals = [total + LEAST_ANSWERS * loss for total, loss in zip(totals, block, strict=True)]
@@ -33,6 +34,7 @@ def fed(blocks: list[list[float]]) -> Champion:
 def ever_excludes(differences: list[float], truth: float) -> bool:
     """Look after every block; tell whether the truth was ever outside."""
     champion = Champion(2, HORIZON_MS)
+    champion.see(0, 0, [0.0, 0.0])
     champion.see(0, 0, [0.0, 0.0])
     total = 0.0
     for number, difference in enumerate(differences, start=1):
@@ -123,6 +125,7 @@ def test_the_interval_is_that_of_the_differences_of_the_blocks(blocks: list[list
 def test_a_block_waits_for_enough_answers_and_for_a_horizon() -> None:
     champion = Champion(2, HORIZON_MS)
     champion.see(0, 0, [0.0, 0.0])
+    champion.see(0, 0, [0.0, 0.0])
     assert not champion.due(HORIZON_MS - 1)
     assert champion.due(HORIZON_MS)
     champion.see(HORIZON_MS, LEAST_ANSWERS - 1, [1.0, 2.0])
@@ -130,6 +133,15 @@ def test_a_block_waits_for_enough_answers_and_for_a_horizon() -> None:
     assert not champion.due(HORIZON_MS)
     champion.see(5 * HORIZON_MS, LEAST_ANSWERS, [1.0, 2.0])
     assert champion.state().blocks == 1
+    assert champion.state().means == [1.0 / LEAST_ANSWERS, 2.0 / LEAST_ANSWERS]
+
+
+def test_the_first_block_begins_at_a_border_and_not_where_answers_begin() -> None:
+    champion = Champion(2, HORIZON_MS)
+    champion.see(HORIZON_MS - 1, 0, [0.0, 0.0])
+    champion.see(HORIZON_MS, LEAST_ANSWERS, [9.0, 9.0])
+    assert champion.state().blocks == 0, "what came in a millisecond is no block"
+    champion.see(2 * HORIZON_MS, 2 * LEAST_ANSWERS, [10.0, 11.0])
     assert champion.state().means == [1.0 / LEAST_ANSWERS, 2.0 / LEAST_ANSWERS]
 
 

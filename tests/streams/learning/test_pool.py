@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from random import Random
 from statistics import fmean
 from typing import Any
@@ -13,7 +14,7 @@ from schemas.btyd import BtydParams
 from streams.config import DAY_MS, HIGHEST_RISK, LearnerConfig, StreamConfig
 from streams.customer.features import FEATURE_NAMES, FEATURES, LISTS
 from streams.learning.kalman import Kalman, vector
-from streams.learning.pool import BTYD, MEMBERS, Pool, PoolState
+from streams.learning.pool import BTYD, LEAST_SPREAD, MEMBERS, Pool, PoolState
 from streams.learning.served import (
     LOWEST_RISK,
     Served,
@@ -55,10 +56,17 @@ def trained(seed: int, count: int, config: StreamConfig) -> Pool:
     return expert
 
 
+def by_spread(pool: Pool, row: dict[str, float]) -> dict[str, float]:
+    """Standardise by hand, with no spread below the least."""
+    state = pool.state()
+    spreads = {name: max(LEAST_SPREAD, sqrt(variance)) for name, variance in state.variances.items()}
+    return {name: (value - state.means[name]) / spreads[name] for name, value in row.items()}
+
+
 def pooled(pool: Pool, features: dict[str, float]) -> float:
     """Ask each River model and mix their log-odds, the slow way."""
     known = btyd_log_odds(PARAMS, list(features.values()), 30.0)
-    row = pool._scaler.transform_one({**features, BTYD: known})
+    row = by_spread(pool, {**features, BTYD: known})
     total = 0.0
     for member, expert in zip(MEMBERS, pool._experts, strict=True):
         seen = {name: row[name] for name in member.sees}  # risks may be 1 in floats, log-odds are not
@@ -274,6 +282,19 @@ def test_before_the_first_fit_the_scaler_does_not_know_btyd() -> None:
     assert snapshot.btyd_coefficient != 0.0
 
 
+def test_the_first_who_has_something_new_decides_nothing_for_all_who_have_it_later() -> None:
+    """A shop that never gave discounts gives its first one, and that customer stays."""
+    pool, random = Pool(StreamConfig()), Random(8)
+    features, _ = rows(3, 1)[0]
+    plain = {**features, "discount_share": 0.0}
+    for number in range(5_000):
+        pool.learn(plain, int(random.random() < 0.95), PARAMS, number * DAY_MS // 50)
+    usual = Served(pool.snapshot(None, {}, PARAMS)).risk(list(plain.values()))
+    new = {**plain, "discount_share": 0.3}
+    pool.learn(new, 0, PARAMS, 100 * DAY_MS)
+    assert 0.5 < Served(pool.snapshot(None, {}, PARAMS)).risk(list(new.values())) < usual
+
+
 def test_an_expert_alone_is_what_its_river_model_or_filter_says() -> None:
     pool = trained(13, 700, StreamConfig())
     alone = {name: Served(model) for name, model in pool.alone(PARAMS).items()}
@@ -281,7 +302,7 @@ def test_an_expert_alone_is_what_its_river_model_or_filter_says() -> None:
     for features, _ in rows(14, 20):
         values = list(features.values())
         known = btyd_log_odds(PARAMS, values, 30.0)
-        row = pool._scaler.transform_one({**features, BTYD: known})
+        row = by_spread(pool, {**features, BTYD: known})
         for member, expert in zip(MEMBERS, pool._experts, strict=True):
             seen = {name: row[name] for name in member.sees}
             if isinstance(expert, Kalman):
