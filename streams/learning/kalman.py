@@ -38,7 +38,7 @@ WORTH = 0.2
 INTERCEPT = 10.0
 _MOST = 20.0
 _MOST_STEPS = 60
-_CLOSE = 1e-12
+_CLOSE = 1e-9
 
 Vector = NDArray[np.float64]
 
@@ -140,7 +140,11 @@ class Kalman:
 
 
 def _risk(log_odds: float) -> float:
-    return 1.0 / (1.0 + exp(-min(_MOST, max(-_MOST, log_odds))))
+    if log_odds > _MOST:
+        log_odds = _MOST
+    elif log_odds < -_MOST:
+        log_odds = -_MOST
+    return 1.0 / (1.0 + exp(-log_odds))
 
 
 def _gain(log_odds: float, reach: float, label: int) -> float:

@@ -39,6 +39,7 @@ _NO_SEASON = {feature.name: 0.0 for feature in FEATURES if feature.family == "se
 INTERCEPT_RATE = 0.01
 LEAST_SPREAD = 0.25
 """Smallest spread that a feature is divided by; features are logarithms, shares, sines, 0 or 1."""
+_LEAST_VARIANCE = LEAST_SPREAD * LEAST_SPREAD
 _ALL = (*FEATURE_NAMES, BTYD)
 
 
@@ -173,13 +174,15 @@ class Pool:
         self.n_learned += 1
 
     def _scaled(self, row: dict[str, float]) -> dict[str, float]:
-        """Standardise, but what has hardly varied so far: its first value would lie a hundred spreads off."""
-        scaled: dict[str, float] = self._scaler.transform_one(row)
-        variances = self._scaler.vars
-        for name in scaled:
+        """Standardise as River's scaler would, but for what has hardly varied so far.
+
+        The first value of something new would lie a hundred spreads off.
+        """
+        means, variances, scaled = self._scaler.means, self._scaler.vars, {}
+        for name, value in row.items():
             variance = variances[name]
-            if variance < LEAST_SPREAD * LEAST_SPREAD:
-                scaled[name] *= sqrt(variance) / LEAST_SPREAD
+            spread = sqrt(variance) if variance > _LEAST_VARIANCE else LEAST_SPREAD
+            scaled[name] = (value - means[name]) / spread
         return scaled
 
     def snapshot(
