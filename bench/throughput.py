@@ -40,6 +40,7 @@ from bench.stage import (
     WatchedWorker,
     begin_anew,
     broker,
+    hot_path,
     in_group,
     memory_mb,
     settings_for,
@@ -98,6 +99,8 @@ def flame(settings: Settings, program: str, file: Path) -> None:
     Only what holds the interpreter's lock is counted, by function: waiting is not work.
     """
     command = [program, "record", "--gil", "--function", "--rate", "200"]
+    if hot_path() == "compiled":
+        command.append("--native")  # or what is compiled would hide behind whoever calls it
     with WatchedWorker(settings, {WORKER_CORE}) as worker:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not worker.look()[0].records:
