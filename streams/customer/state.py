@@ -10,8 +10,8 @@ A state travels as a msgpack array in field order (`streams.customer.state_wire`
 appended, with a default; anything else raises `STATE_VERSION`. States of the version before are read too.
 What is not there takes one byte: sums that are zero go as the integer, for a float always takes nine. What
 follows from other fields does not travel: when and what the last order was stand among the newest orders,
-and what is due next is mostly the next review. What few customers have
-comes last and is left out where it is not there.
+and what is due next is mostly the next review. What few customers have comes last and is left out where it is
+not there.
 
 With `segments.borders = "learned"` a model draws the borders of the RFM cells, so `rfm` is a part of the
 verdict then, though it stands among the facts, and the moment at which silence leads over such a border is
@@ -27,7 +27,7 @@ from typing import Final
 import msgspec
 
 from streams.customer.decay import faded, landmark_is_stale
-from streams.customer.state_wire import Question, RecentOrder, StateOnWire, Traits
+from streams.customer.state_wire import Question, RecentOrder, StateOnWire, Traits, VerdictOnWire
 from streams.customer.state_wire_v1 import upgraded
 
 STATE_VERSION: Final = 2
@@ -112,10 +112,13 @@ class Verdict:
         self.due_ms = due_ms
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Verdict) and _verdict_fields(self) == _verdict_fields(other)
+        return isinstance(other, Verdict) and _values(self, VERDICT_FIELDS) == _values(other, VERDICT_FIELDS)
 
     def __hash__(self) -> int:
         raise TypeError("a verdict changes")
+
+    def __repr__(self) -> str:
+        return f"Verdict{_values(self, VERDICT_FIELDS)!r}"
 
 
 class CustomerState:
@@ -252,13 +255,13 @@ class CustomerState:
         self.traits = traits
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, CustomerState) and _fields(self) == _fields(other)
+        return isinstance(other, CustomerState) and _values(self, FIELDS) == _values(other, FIELDS)
 
     def __hash__(self) -> int:
         raise TypeError("a customer's state changes")
 
     def __repr__(self) -> str:
-        return f"CustomerState{_fields(self)!r}"
+        return f"CustomerState{_values(self, FIELDS)!r}"
 
 
 def new_state(time_ms: int, inputs: int) -> CustomerState:
@@ -282,61 +285,8 @@ def new_state(time_ms: int, inputs: int) -> CustomerState:
     )
 
 
-def _verdict_fields(verdict: Verdict) -> tuple[object, ...]:
-    fields = (
-        verdict.risk,
-        verdict.published,
-        verdict.values,
-        verdict.crossing_ms,
-        verdict.episode,
-        verdict.episode_ms,
-        verdict.due_ms,
-    )
-    return fields if verdict.border_ms == NO_TIME else (*fields, verdict.border_ms)
-
-
-def _fields(state: CustomerState) -> tuple[object, ...]:
-    return (
-        state.version,
-        state.first_ms,
-        state.clock_ms,
-        state.landmark_ms,
-        state.click_ms,
-        state.session_ms,
-        state.views,
-        state.sessions,
-        state.carts,
-        state.orders,
-        state.revenue,
-        state.refunded,
-        state.discounted,
-        state.first_order_ms,
-        state.order_ms,
-        state.order_amount,
-        state.orders_short,
-        state.orders_long,
-        state.won_back,
-        state.recent_orders,
-        state.refunds,
-        state.cancelled,
-        state.ids_now,
-        state.ids_before,
-        state.ids_ms,
-        state.applied,
-        state.review_ms,
-        state.border_ms,
-        state.questions,
-        state.rfm,
-        state.lifecycle,
-        _verdict_fields(state.verdict),
-        state.sessions_short,
-        state.cart_ms,
-        state.items,
-        state.category_cells,
-        state.categories,
-        state.gap_ms,
-        state.traits,
-    )
+def _values(remembered: object, names: tuple[str, ...]) -> tuple[object, ...]:
+    return tuple([getattr(remembered, name) for name in names])
 
 
 def _brief(amount: float) -> object:
@@ -410,6 +360,9 @@ def _on_wire(state: CustomerState) -> tuple[object, ...]:
 
 FIELDS: tuple[str, ...] = StateOnWire.__struct_fields__
 """Names of a state's fields in the order of the wire: the version first, whatever follows."""
+
+VERDICT_FIELDS: tuple[str, ...] = VerdictOnWire.__struct_fields__
+"""The same of a verdict."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(StateOnWire).decode
