@@ -9,7 +9,6 @@ Where joining is switched off, nothing is read or written, but for the removal o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 
 from agents import metrics
 from agents.client import partition_of
@@ -41,11 +40,6 @@ def sends_to_clickstream(settings: Settings) -> bool:
     return identity.enabled and identity.across_partitions and settings.sources.clickstream == "segment"
 
 
-@lru_cache(maxsize=65_536)  # the partitioner is slow in Python, and the same customers come again
-def _placed(key: str, partitions: int) -> int:
-    return partition_of(key.encode(), partitions)
-
-
 class _Home:
     """Says on which partition of the clickstream a key lies."""
 
@@ -56,7 +50,7 @@ class _Home:
 
     def __call__(self, key: str) -> int:
         partitions = self._partitions_of(self._topic)
-        return _placed(key, partitions) if partitions else self._partition
+        return partition_of(key.encode(), partitions) if partitions else self._partition
 
 
 class Visitors:
