@@ -25,14 +25,34 @@ MOST_STEPS: Final = 100
 """Every four steps halve the span at least, and 21 halvings turn two years into a minute."""
 
 
-def crossing_ms(
-    excess_at: Callable[[int], float], from_ms: int, until_ms: int, since_ms: int | None = None
-) -> int:
+class Excess:
+    """How far something is above a threshold, as a function of time.
+
+    A class and not a function, so that compiled code asks a subclass without making objects of its numbers.
+
+    Parameters
+    ----------
+    of
+        The function, where no subclass has its own.
+    """
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Callable[[int], float] | None = None) -> None:
+        self._of = of
+
+    def excess_at(self, as_of_ms: int) -> float:
+        """Compute it as of an event time."""
+        assert self._of is not None, "a subclass computes its own"
+        return self._of(as_of_ms)
+
+
+def crossing_ms(excess: Excess, from_ms: int, until_ms: int, since_ms: int | None = None) -> int:
     """Find when an excess over a threshold stops being negative.
 
     Parameters
     ----------
-    excess_at
+    excess
         Log-odds of the risk in silence as of an event time, less those of the threshold.
     from_ms, until_ms
         Where to look, both included.
@@ -48,15 +68,15 @@ def crossing_ms(
     Examples
     --------
     >>> day_ms = 86_400_000
-    >>> when = crossing_ms(lambda time_ms: time_ms / day_ms - 5.0, from_ms=0, until_ms=90 * day_ms)
+    >>> when = crossing_ms(Excess(lambda time_ms: time_ms / day_ms - 5.0), from_ms=0, until_ms=90 * day_ms)
     >>> round(when / day_ms, 2)
     5.0
     """
     low, high = from_ms, until_ms
-    excess_high = excess_at(high)
+    excess_high = excess.excess_at(high)
     if excess_high < 0.0:
         return NO_TIME
-    excess_low = excess_at(low)
+    excess_low = excess.excess_at(low)
     if excess_low >= 0.0:
         return low
     # One day before the silence began: there log1p(days of silence) is a logarithm.
@@ -78,13 +98,13 @@ def crossing_ms(
             middle = origin_ms + int(silent_ms * (most_ms / silent_ms) ** share)
             # Land just past the root: then both ends close in on it, not one of them only.
             middle = min(high - MINUTE_MS // 2, max(low + MINUTE_MS // 2, middle + MINUTE_MS // 4))
-        excess = excess_at(middle)
-        end = 1 if excess >= 0.0 else -1
+        height = excess.excess_at(middle)
+        end = 1 if height >= 0.0 else -1
         if end == 1:
-            high, excess_high = middle, excess
+            high, excess_high = middle, height
             excess_low *= 0.5 if last_end == end else 1.0
         else:
-            low, excess_low = middle, excess
+            low, excess_low = middle, height
             excess_high *= 0.5 if last_end == end else 1.0
         last_end = end
     return high

@@ -201,6 +201,10 @@ class CustomerMachine:
         customer_id = event.customer_id
         state = self.states.get(customer_id)
         if state is not None:
+            if state.customer_id:
+                customer_id = state.customer_id
+            else:
+                state.customer_id = customer_id
             if offset <= state.applied[source]:
                 return _REPEATED
             if seen_message(state, event.message_id, time_ms):
@@ -212,6 +216,7 @@ class CustomerMachine:
                 state = self._catch_up(customer_id, state, time_ms - 1, answers=False)
         if state is None:
             state = self.states[customer_id] = new_state(time_ms, len(self.inputs))
+            state.customer_id = customer_id
             seen_message(state, event.message_id, time_ms)
         state.applied[source] = offset
         if time_ms > state.clock_ms:
@@ -301,13 +306,16 @@ class CustomerMachine:
         A record of the customer's own may run ahead of the watermark. Reviews must not wait then, or they
         would see that record; answers must, or an order that is on time could come too late to count.
         """
-        while (due_ms := self._due_ms(state, answers)) <= until_ms:
+        due_ms = self._due_ms(state, answers)
+        while due_ms <= until_ms:
             if due_ms >= self._forget_at_ms(state):
                 self._mature(customer_id, state, due_ms)
                 self.erase(customer_id)
                 return None
             self._on_due(customer_id, state, due_ms)
-            self._reschedule(customer_id, state)
+            due_ms = self._reschedule(customer_id, state)
+            if not answers:
+                due_ms = self._due_ms(state, answers)
         return state
 
     def _on_due(self, customer_id: str, state: CustomerState, due_ms: int) -> None:
@@ -364,10 +372,11 @@ class CustomerMachine:
             due_ms = border_ms
         return due_ms
 
-    def _reschedule(self, customer_id: str, state: CustomerState) -> None:
+    def _reschedule(self, customer_id: str, state: CustomerState) -> int:
         state.verdict.due_ms = due_ms = self._due_ms(state)
         self.timers.ask(customer_id, due_ms)
         self.dirty[customer_id] = None
+        return due_ms
 
     def _mature(self, customer_id: str, state: CustomerState, until_ms: int) -> None:
         """Answer the questions whose horizon has passed."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import cos, log, pow, sin
 
 from streams.config import DAY_MS
+from streams.customer.crossing import Excess
 from streams.customer.features import GAP_PRIOR_DAYS, TURN, YEAR_MS, cart_left, single, trend
 from streams.customer.state import (
     ORDERS_LONG_HALF_LIFE_MS,
@@ -22,7 +23,7 @@ from streams.customer.state import (
 from streams.learning.served import Served, no_order_log_odds
 
 
-class Silence:
+class Silence(Excess):
     """A customer from whom nothing more comes, seen through one model.
 
     Parameters
@@ -31,8 +32,9 @@ class Silence:
         The customer, with at least one order. It must not change while this is in use.
     model
         What is served.
-    values
-        Features of the customer as of any moment since the last record, in the order of `FEATURES`.
+    values, terms
+        Features of the customer as of any moment since the last record, in the order of `FEATURES`, and the
+        model's terms of them.
     threshold
         Log-odds that an excess is measured from.
 
@@ -45,7 +47,8 @@ class Silence:
     >>> state = new_state(0, inputs=2)
     >>> state.orders, state.revenue, state.order_amount = 1, 20.0, 20.0
     >>> model = Served(untrained(StreamConfig()))
-    >>> Silence(state, model, features(state, DAY_MS), threshold=1.0).excess_at(7 * DAY_MS)
+    >>> values = features(state, DAY_MS)
+    >>> Silence(state, model, values, model.terms(values), threshold=1.0).excess_at(7 * DAY_MS)
     -1.0
     """
 
@@ -54,7 +57,10 @@ class Silence:
         "_state", "_threshold", "_values",
     )  # fmt: skip
 
-    def __init__(self, state: CustomerState, model: Served, values: list[float], threshold: float) -> None:
+    def __init__(
+        self, state: CustomerState, model: Served, values: list[float], terms: list[float], threshold: float
+    ) -> None:
+        super().__init__()
         self._state = state
         self._model = model
         self._values = values
@@ -63,9 +69,7 @@ class Silence:
         self._intercept = model.intercept
         self._recency_days = (state.order_ms - state.first_order_ms) / DAY_MS
         self._mean_gap_days = (self._recency_days + GAP_PRIOR_DAYS) / state.orders
-        coefficient, centre = model.coefficient, model.centre
-        # Not `contributions`: BG/NBD's term moves, and is dear.
-        self._rest = [coefficient[place] * (values[place] - centre[place]) for place in range(len(values))]
+        self._rest = terms
         self._threshold = threshold
 
     def excess_at(self, as_of_ms: int) -> float:

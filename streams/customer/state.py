@@ -66,6 +66,7 @@ DEDUPE_MS: Final = 86_400_000
 """A generation of message ids lasts a day, so an id is known for a day at least and three at most."""
 
 _DIGEST: Final = 8
+_NOTHING_HASHED: Final = blake2b(digest_size=_DIGEST)
 
 
 class Verdict:
@@ -76,7 +77,8 @@ class Verdict:
     risk
         At the latest review, and `published` the one last sent out; negative before the first.
     values
-        The features at the latest review, packed by `pack_short`.
+        The features at the latest review, packed by `pack_short`; not at the review but when they are asked
+        for, as most reviews are followed by another before the state is written.
     crossing_ms
         When the risk will reach the alert threshold in silence, `NO_TIME` when it will not.
     episode
@@ -89,7 +91,10 @@ class Verdict:
         When silence next leads over a border that a model drew; `NO_TIME` where settings draw them.
     """
 
-    __slots__ = ("border_ms", "crossing_ms", "due_ms", "episode", "episode_ms", "published", "risk", "values")
+    __slots__ = (
+        "_latest", "_packed", "border_ms", "crossing_ms", "due_ms", "episode", "episode_ms", "published",
+        "risk",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -105,11 +110,24 @@ class Verdict:
         self.border_ms = border_ms
         self.risk = risk
         self.published = published
-        self.values = values
+        self._packed = values
+        self._latest: list[float] | None = None
         self.crossing_ms = crossing_ms
         self.episode = episode
         self.episode_ms = episode_ms
         self.due_ms = due_ms
+
+    @property
+    def values(self) -> bytes:
+        """The features at the latest review, packed."""
+        if self._latest is not None:
+            self._packed = pack_short(self._latest)
+            self._latest = None
+        return self._packed
+
+    def look_at(self, values: list[float]) -> None:
+        """Keep the features of a review; they must not change any more."""
+        self._latest = values
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Verdict) and _values(self, VERDICT_FIELDS) == _values(other, VERDICT_FIELDS)
@@ -161,14 +179,18 @@ class CustomerState:
         Numbers of the current segment names; -1 before the first review.
     traits
         What identify messages said, by name, of the names that are kept; None where nothing was said.
+    customer_id
+        Who, once a record has been applied; it does not travel, being the key. The customer is looked up in
+        several places with this one string: a dictionary that holds it need not compare letters.
     """
 
     __slots__ = (
         "applied", "border_ms", "cancelled", "cart_ms", "carts", "categories", "category_cells", "click_ms",
-        "clock_ms", "discounted", "first_ms", "first_order_ms", "gap_ms", "ids_before", "ids_ms", "ids_now",
-        "items", "landmark_ms", "lifecycle", "order_amount", "order_ms", "orders", "orders_long",
-        "orders_short", "questions", "recent_orders", "refunded", "refunds", "revenue", "review_ms", "rfm",
-        "session_ms", "sessions", "sessions_short", "traits", "verdict", "version", "views", "won_back",
+        "clock_ms", "customer_id", "discounted", "first_ms", "first_order_ms", "gap_ms", "ids_before",
+        "ids_ms", "ids_now", "items", "landmark_ms", "lifecycle", "order_amount", "order_ms", "orders",
+        "orders_long", "orders_short", "questions", "recent_orders", "refunded", "refunds", "revenue",
+        "review_ms", "rfm", "session_ms", "sessions", "sessions_short", "traits", "verdict",
+        "version", "views", "won_back",
     )  # fmt: skip
 
     def __init__(
@@ -214,6 +236,7 @@ class CustomerState:
         gap_ms: int = 0,
         traits: Traits | None = None,
     ) -> None:
+        self.customer_id = ""
         self.version = version
         self.first_ms = first_ms
         self.clock_ms = clock_ms
@@ -515,7 +538,9 @@ def digest(text: str) -> bytes:
     >>> digest("m-1").hex()
     'd27ad701a6859b35'
     """
-    return blake2b(text.encode(), digest_size=_DIGEST).digest()
+    hashing = _NOTHING_HASHED.copy()  # half as long as a new one with its size by keyword
+    hashing.update(text.encode())
+    return hashing.digest()
 
 
 def seen_message(state: CustomerState, message_id: str, time_ms: int) -> bool:
@@ -525,7 +550,7 @@ def seen_message(state: CustomerState, message_id: str, time_ms: int) -> bool:
     than `RECENT_MESSAGES` others came in between in each.
     """
     key = digest(message_id)
-    if _holds(state.ids_now, key) or _holds(state.ids_before, key):
+    if (state.ids_now and _holds(state.ids_now, key)) or (state.ids_before and _holds(state.ids_before, key)):
         return True
     if time_ms - state.ids_ms >= DEDUPE_MS:
         recent = time_ms - state.ids_ms < 2 * DEDUPE_MS

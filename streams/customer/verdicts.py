@@ -30,8 +30,8 @@ from streams.customer.features import families_of, features
 from streams.customer.lifecycle import LIFECYCLE_NAMES
 from streams.customer.rfm import RFM_NAMES
 from streams.customer.silence import Silence
-from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, pack_short, unpack_short
-from streams.learning.served import Served, log_odds_of
+from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, unpack_short
+from streams.learning.served import Served, log_odds_of, risk_of
 from streams.segments.traits import amount_of, shown
 from streams.value.clv import historic_value, lifetime_value, valuer_of
 
@@ -47,15 +47,20 @@ class Look:
         Features, in the order of `FEATURES`.
     risk
         P(no order within the horizon).
+    terms
+        The model's terms of them (`Served.terms`).
     predicted_value
         What to expect of the customer over the value horizon, in the shop's currency.
     """
 
-    __slots__ = ("_packed", "as_of_ms", "predicted_value", "risk", "values")
+    __slots__ = ("_packed", "as_of_ms", "predicted_value", "risk", "terms", "values")
 
-    def __init__(self, as_of_ms: int, values: list[float], risk: float, predicted_value: float) -> None:
+    def __init__(
+        self, as_of_ms: int, values: list[float], terms: list[float], risk: float, predicted_value: float
+    ) -> None:
         self.as_of_ms = as_of_ms
         self.values = values
+        self.terms = terms
         self.risk = risk
         self.predicted_value = predicted_value
         self._packed = b""
@@ -115,7 +120,9 @@ class Judge:
     def look(self, state: CustomerState, as_of_ms: int) -> Look:
         """Ask the model about a customer with at least one order."""
         values = features(state, as_of_ms)
-        return Look(as_of_ms, values, self.model.risk(values), self.worth(state, as_of_ms))
+        terms = self.model.terms(values)
+        risk = risk_of(self.model.log_odds_of_terms(terms, values))
+        return Look(as_of_ms, values, terms, risk, self.worth(state, as_of_ms))
 
     def worth(self, state: CustomerState, as_of_ms: int) -> float:
         """Expect the margin to come from a customer with at least one order who has not left."""
@@ -153,7 +160,7 @@ class Judge:
         verdict = state.verdict
         alerted = self._alert(customer_id, state, look, self._finding(state, look, cause), decisions)
         verdict.risk = look.risk
-        verdict.values = pack_short(look.values)
+        verdict.look_at(look.values)
         verdict.crossing_ms = self._crossing_ms(state, look)
         news = moved or alerted or cause in ("order", "correction", "crossing")
         if news or abs(look.risk - verdict.published) >= self._publish_change:
@@ -164,7 +171,7 @@ class Judge:
     def withdraw(self, customer_id: str, state: CustomerState, decisions: list[Decision]) -> None:
         """End the episode and take back the score of a customer who has no order any more."""
         centre = self.model.centre
-        nothing = Look(state.clock_ms, centre, self.model.risk(centre), 0.0)
+        nothing = Look(state.clock_ms, centre, self.model.terms(centre), self.model.risk(centre), 0.0)
         self._alert(customer_id, state, nothing, Finding.LOW, decisions)
         state.verdict = Verdict()
         decisions.append(Decision(CUSTOMER_SCORES, customer_id, None))
@@ -232,8 +239,8 @@ class Judge:
         until_ms = min(look.as_of_ms + self._lookahead_ms, state.order_ms + self._silent_ms)
         if from_ms > until_ms:
             return NO_TIME
-        silence = Silence(state, self.model, look.values, self._raise_at_log_odds)
-        return crossing_ms(silence.excess_at, from_ms, until_ms, state.order_ms)
+        silence = Silence(state, self.model, look.values, look.terms, self._raise_at_log_odds)
+        return crossing_ms(silence, from_ms, until_ms, state.order_ms)
 
     def _score(self, customer_id: str, state: CustomerState, look: Look, cause: ReviewCause) -> CustomerScore:
         crossing = state.verdict.crossing_ms

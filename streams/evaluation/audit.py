@@ -90,7 +90,7 @@ class Auditor(Judge):
         decisions: list[Decision],  # noqa: ARG002 - as above
     ) -> None:
         """Compare the end of an episode of a customer who has no order any more."""
-        self._compare(customer_id, state, Look(state.clock_ms, [], 0.0, 0.0), None)
+        self._compare(customer_id, state, Look(state.clock_ms, [], [], 0.0, 0.0), None)
         state.verdict = Verdict()
 
     def finish(self) -> None:

@@ -169,13 +169,21 @@ class Served:
 
     def log_odds(self, values: list[float]) -> float:
         """Compute the log-odds of the risk from features in the order of `FEATURES`."""
+        return self.log_odds_of_terms(self.terms(values), values)
+
+    def log_odds_of_terms(self, terms: list[float], values: list[float]) -> float:
+        """Compute the log-odds from the terms of features, and the features."""
         # Strictly from left to right; sum() compensates from Python 3.12 on.
         total = self.intercept
-        coefficient, centre = self.coefficient, self.centre
-        for place in range(len(coefficient)):
-            total += coefficient[place] * (values[place] - centre[place])
+        for term in terms:
+            total += term
         no_order = self.no_order
         return total if no_order is None else total + self._term(no_order, values)
+
+    def terms(self, values: list[float]) -> list[float]:
+        """Split the log-odds, less the intercept and BG/NBD's part, into one term for each feature."""
+        coefficient, centre = self.coefficient, self.centre
+        return [coefficient[place] * (values[place] - centre[place]) for place in range(len(coefficient))]
 
     def risk(self, values: list[float]) -> float:
         """Compute P(no order within the horizon) from features in the order of `FEATURES`."""
@@ -183,8 +191,7 @@ class Served:
 
     def contributions(self, values: list[float]) -> list[float]:
         """Split the log-odds, less the intercept, into one term for each feature."""
-        coefficient, centre = self.coefficient, self.centre
-        terms = [coefficient[place] * (values[place] - centre[place]) for place in range(len(coefficient))]
+        terms = self.terms(values)
         if self.no_order is not None:
             terms[_SILENCE_IN_GAPS] += self._term(self.no_order, values)
         return terms

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.codec import epoch_ms
 from streams.config import DAY_MS, MINUTE_MS, AlertConfig, StreamConfig
-from streams.customer.crossing import crossing_ms
+from streams.customer.crossing import Excess, crossing_ms
 from streams.customer.features import features
 from streams.customer.silence import Silence
 from streams.customer.state import NO_TIME
@@ -65,7 +65,7 @@ def test_a_straight_line_with_a_kink_is_found_to_the_minute(root_ms: int, below:
         return days * exp(below if days < 0 else above)
 
     excess_at, asked = counted(curve)
-    found_ms = crossing_ms(excess_at, T0, T0 + SPAN)
+    found_ms = crossing_ms(Excess(excess_at), T0, T0 + SPAN)
     assert 0 <= found_ms - first_on_grid(curve, T0, T0 + SPAN) <= MINUTE_MS
     assert all(T0 <= time_ms <= T0 + SPAN for time_ms in asked)
 
@@ -74,7 +74,7 @@ def test_a_straight_line_with_a_kink_is_found_to_the_minute(root_ms: int, below:
 def test_a_jump_is_found_to_the_minute(root_ms: int, below: float, above: float) -> None:
     """The worst case for false position: it learns nothing from the heights."""
     excess_at, asked = counted(lambda time_ms: above if time_ms >= root_ms else -below)
-    found_ms = crossing_ms(excess_at, T0, T0 + SPAN)
+    found_ms = crossing_ms(Excess(excess_at), T0, T0 + SPAN)
     assert 0 <= found_ms - root_ms <= MINUTE_MS
     assert len(asked) < 120
 
@@ -86,7 +86,7 @@ def test_a_curve_that_creeps_up_is_found_to_the_minute(root_ms: int, power: int)
     def curve(time_ms: int) -> float:
         return ((time_ms - T0) / SPAN) ** power - ((root_ms - T0) / SPAN) ** power
 
-    found_ms = crossing_ms(curve, T0, T0 + SPAN)
+    found_ms = crossing_ms(Excess(curve), T0, T0 + SPAN)
     assert 0 <= found_ms - first_on_grid(curve, T0, T0 + SPAN) <= MINUTE_MS
 
 
@@ -111,7 +111,7 @@ def test_the_curve_of_a_model_crosses_where_it_is_found(seed: int) -> None:
         def curve(time_ms: int, model: Served = model, state: object = state) -> float:
             return model.log_odds(features(state, time_ms)) - threshold  # type: ignore[arg-type]
 
-        found_ms = crossing_ms(curve, from_ms, until_ms)
+        found_ms = crossing_ms(Excess(curve), from_ms, until_ms)
         if found_ms == NO_TIME:
             assert curve(until_ms) < 0.0
         else:
@@ -133,7 +133,7 @@ def test_the_curve_of_a_rising_model_crosses_first_where_it_is_found(model: Serv
         def curve(time_ms: int, state: object = state) -> float:
             return model.log_odds(features(state, time_ms)) - log_odds_of(0.8)  # type: ignore[arg-type]
 
-        found_ms = crossing_ms(curve, grid[0], grid[-1])
+        found_ms = crossing_ms(Excess(curve), grid[0], grid[-1])
         assert 0 <= found_ms - first_on_grid(curve, grid[0], grid[-1]) <= MINUTE_MS
 
 
@@ -146,7 +146,7 @@ def test_silence_says_to_the_last_bit_what_the_model_says_of_all_features(model:
     for state in shop.machine.states.values():
         if state.orders:
             now = features(state, state.clock_ms)
-            silence = Silence(state, model, now, threshold=0.5)
+            silence = Silence(state, model, now, model.terms(now), threshold=0.5)
             for _ in range(30):
                 as_of_ms = state.clock_ms + rng.randrange(800 * DAY_MS)
                 expected = model.log_odds(features(state, as_of_ms))
@@ -169,23 +169,23 @@ def test_a_risk_that_the_season_makes_is_alerted_about_when_it_comes() -> None:
 
 
 def test_it_is_the_beginning_when_it_is_over_it_already() -> None:
-    assert crossing_ms(lambda _: 0.0, T0, T0 + DAY_MS) == T0
-    assert crossing_ms(lambda _: 0.0, T0, T0) == T0
+    assert crossing_ms(Excess(lambda _: 0.0), T0, T0 + DAY_MS) == T0
+    assert crossing_ms(Excess(lambda _: 0.0), T0, T0) == T0
 
 
 def test_there_is_none_when_the_end_is_below() -> None:
-    assert crossing_ms(lambda _: -1e-9, T0, T0 + DAY_MS) == NO_TIME
+    assert crossing_ms(Excess(lambda _: -1e-9), T0, T0 + DAY_MS) == NO_TIME
 
 
 def test_of_several_crossings_one_is_found() -> None:
     def wave(time_ms: int) -> float:
         return sin((time_ms - T0) / DAY_MS + 4.0)
 
-    found_ms = crossing_ms(wave, T0, T0 + 9 * DAY_MS + DAY_MS // 2)
+    found_ms = crossing_ms(Excess(wave), T0, T0 + 9 * DAY_MS + DAY_MS // 2)
     assert wave(found_ms) >= 0.0 > wave(found_ms - MINUTE_MS)
 
 
 def test_a_usual_curve_takes_a_dozen_steps() -> None:
     excess_at, asked = counted(lambda time_ms: log((time_ms - T0) / DAY_MS / 30.0))
-    assert crossing_ms(excess_at, T0 + 7 * DAY_MS, T0 + 90 * DAY_MS) != NO_TIME
+    assert crossing_ms(Excess(excess_at), T0 + 7 * DAY_MS, T0 + 90 * DAY_MS) != NO_TIME
     assert len(asked) <= 12
