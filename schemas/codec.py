@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -110,6 +109,10 @@ _BLOCKED_IDS = frozenset(
     | {"[object object]", "n/a", "na"}
 )
 
+_MOST_FAMILIAR = 65_536
+_familiar_ids: set[str] = set()
+"""Ids that passed: the same few customers send most clicks. A set, for it is asked with each of them."""
+
 
 def decode_event(value: bytes | None, max_bytes: int = MAX_MESSAGE_BYTES) -> Event:
     """Read one message.
@@ -168,7 +171,13 @@ def event_of(envelope: Envelope) -> Event:
         if not name:
             raise WireError("missing", "event, on a track message")
         if customer_id:
-            check_customer_id(customer_id)
+            if customer_id not in _familiar_ids:
+                check_customer_id(customer_id)
+            click = _CLICK_READERS.get(name)
+            if click is not None:
+                funnel, check = click
+                check(envelope.properties)  # a shop that sends text for a price wants to know
+                return Click(customer_id, message_id, time_ms, funnel)
             reader = _READERS.get(name)
             if reader is None:
                 return Click(customer_id, message_id, time_ms)
@@ -176,7 +185,8 @@ def event_of(envelope: Envelope) -> Event:
         if name in ORDER_EVENTS:
             raise WireError("missing", f"userId, on {name!r}")
     elif customer_id:
-        check_customer_id(customer_id)
+        if customer_id not in _familiar_ids:
+            check_customer_id(customer_id)
         if kind == "page" or kind == "screen":
             return Click(customer_id, message_id, time_ms, _PAGE)
         if envelope.traits and kind == "identify":
@@ -205,15 +215,20 @@ def _traits(given: dict[str, Any]) -> dict[str, Trait]:
 
 
 def _event_time_ms(envelope: Envelope) -> int:
-    original, sent, received = envelope.original_timestamp, envelope.sent_at, envelope.received_at
-    if original is not None and sent is not None and received is not None:
+    original = envelope.original_timestamp
+    if (
+        original is not None
+        and (sent := envelope.sent_at) is not None
+        and (received := envelope.received_at) is not None
+    ):
         # The client's clock may be wrong; how long the message waited there is not. The sum of two
         # durations cannot leave the calendar, which `received - (sent - original)` could.
         since_epoch = (original - _EPOCH) + (received - sent)
-    elif envelope.timestamp is not None:
-        since_epoch = envelope.timestamp - _EPOCH
     else:
-        raise WireError("missing", "timestamp")
+        said = envelope.timestamp
+        if said is None:
+            raise WireError("missing", "timestamp")
+        since_epoch = said - _EPOCH
     # Whole milliseconds, the rest cut off: what `epoch_ms` does with a slow division.
     time_ms = since_epoch.days * 86_400_000 + since_epoch.seconds * 1_000 + since_epoch.microseconds // 1_000
     if not EARLIEST_MS <= time_ms < LATEST_MS:
@@ -221,9 +236,8 @@ def _event_time_ms(envelope: Envelope) -> int:
     return time_ms
 
 
-@lru_cache(maxsize=65_536)  # the same few customers send most clicks; a refusal is never cached
 def check_customer_id(customer_id: str) -> None:
-    """Refuse ids that no single customer has.
+    """Refuse ids that no single customer has, and remember those that passed.
 
     Raises
     ------
@@ -237,11 +251,21 @@ def check_customer_id(customer_id: str) -> None:
     Traceback (most recent call last):
     schemas.codec.WireError: bad_id: userId is a placeholder
     """
-    if len(customer_id) > MAX_ID_LENGTH:
+    if customer_id in _familiar_ids:
+        return
+    check_id(customer_id)
+    if len(_familiar_ids) >= _MOST_FAMILIAR:
+        _familiar_ids.clear()
+    _familiar_ids.add(customer_id)
+
+
+def check_id(person_id: str) -> None:
+    """Refuse ids that no single person has, as `check_customer_id` does, and remember nothing."""
+    if len(person_id) > MAX_ID_LENGTH:
         raise WireError("bad_id", f"userId has more than {MAX_ID_LENGTH} characters")
-    if not customer_id.isprintable() or customer_id != customer_id.strip():
+    if not person_id.isprintable() or person_id != person_id.strip():
         raise WireError("bad_id", "userId has blanks around it or characters that cannot be printed")
-    if not customer_id.strip("0-") or customer_id.lower() in _BLOCKED_IDS:
+    if not person_id.strip("0-") or person_id.lower() in _BLOCKED_IDS:
         raise WireError("bad_id", "userId is a placeholder")
 
 
@@ -319,16 +343,6 @@ def _cancelled(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw
     return Cancellation(customer_id, message_id, time_ms, _order_id(order.order_id))
 
 
-def _click(funnel: Funnel, properties: msgspec.json.Decoder[Any]) -> _Reader:
-    decode = properties.decode
-
-    def read(customer_id: str, message_id: str, time_ms: int, raw: msgspec.Raw) -> Click:
-        decode(raw)  # for its checks: a shop that sends text for a price wants to know
-        return Click(customer_id, message_id, time_ms, funnel)
-
-    return read
-
-
 def _passive(customer_id: str, message_id: str, time_ms: int, _: msgspec.Raw) -> Passive:
     return Passive(customer_id, message_id, time_ms)
 
@@ -343,9 +357,10 @@ _ORDERS: dict[str, _Reader] = {
 
 _READERS: dict[str, _Reader] = {
     **_ORDERS,
-    **{name: _click(funnel, properties) for name, (funnel, properties) in _CLICKS.items()},
     **dict.fromkeys(_PASSIVE, _passive),
 }
+
+_CLICK_READERS = {name: (funnel, properties.decode) for name, (funnel, properties) in _CLICKS.items()}
 
 ORDER_EVENTS = frozenset(_ORDERS)
 """The event names that belong on the orders topic."""

@@ -24,6 +24,7 @@ from schemas.codec import (
     PASSIVE_EVENTS,
     WireError,
     check_customer_id,
+    check_id,
     decode_envelope,
     decode_event,
     event_of,
@@ -114,7 +115,7 @@ def is_nobodys(anonymous_id: str) -> bool:
     (True, True, False)
     """
     try:
-        check_customer_id.__wrapped__(anonymous_id)  # past the cache, which is for customers
+        check_id(anonymous_id)
     except WireError:
         return True
     return False
