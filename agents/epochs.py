@@ -251,14 +251,15 @@ class Room:
             # One at a time while somebody waits to be erased: their turn comes between two records.
             at_once = 1 if self.requests else min(MOST_AT_ONCE, most - self._since_border)
             more = self._intake.run(at_once, MOST_TIMERS)
-            self._count()
             refused = self._intake.take_refused()
             if refused is not None:
+                self._count()  # before it: a breaker counts in their order
                 self._refuse(refused)
             if not more or self._since_border >= most or self._flood or self._intake.is_held:
                 break
             if time.monotonic() > until or self.requests.is_due(self._has_passed):
                 break
+        self._count()
         self._say()
         return more
 
@@ -337,10 +338,11 @@ class Room:
 
     def _say(self) -> None:
         decisions = self.machine.take()
-        for topic, customer_id, payload in decisions:
-            value = None if payload is None else encode(payload)
-            self._put(*self._place_of[topic], (customer_id.encode(), value, []))
-        self._meter.said(decisions)
+        if decisions:
+            for topic, customer_id, payload in decisions:
+                value = None if payload is None else encode(payload)
+                self._put(*self._place_of[topic], (customer_id.encode(), value, []))
+            self._meter.said(decisions)
         for place, record in self._visitors.outgoing():
             self._put(*place, record)
 

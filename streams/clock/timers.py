@@ -6,6 +6,9 @@ and asks again. That makes the common case, a click that pushes the end of the s
 Entries that were overtaken by an earlier one stay where they are and are skipped when they surface.
 Ties go by customer, so the order never depends on insertion.
 
+A customer's timer is an object that whoever looks at the customer may keep: asking it costs no search, and an
+entry knows from it whether it was overtaken.
+
 Entries lie in buckets, by the day and, once that day has begun, by slots of ten minutes; a slot is sorted
 when it is reached. A heap of all entries gives the same order, but compares some twenty of them, as
 objects, for each that goes in or out. A slot is shorter than a session's gap, so that what is asked at each
@@ -25,11 +28,38 @@ from typing import Final
 
 _SLOT_MS: Final = 600_000
 _DAY_MS: Final = 86_400_000
-_NEVER: Final = -(1 << 60)
+_BEFORE_ALL: Final = -(1 << 60)
+NOT_SET: Final = 1 << 60
+"""Later than any moment: what a timer that is not set says."""
+
+
+class Timer:
+    """One customer's timer, and when it is set to.
+
+    Attributes
+    ----------
+    customer_id
+        Whose it is.
+    due_ms
+        `NOT_SET`, or the moment of the live entry. Only `Timers` sets it.
+    """
+
+    __slots__ = ("customer_id", "due_ms")
+
+    def __init__(self, customer_id: str, due_ms: int = NOT_SET) -> None:
+        self.customer_id = customer_id
+        self.due_ms = due_ms
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.customer_id < other.customer_id
+
+
+Entry = tuple[int, Timer]
+"""When, and whose."""
 
 
 class Timers:
-    """Entries (due, customer) in order, with one live entry a customer.
+    """Entries in order of time, with one live entry a customer.
 
     Examples
     --------
@@ -37,8 +67,8 @@ class Timers:
     >>> timers.ask("b", 20)
     >>> timers.ask("a", 10)
     >>> timers.ask("a", 15)
-    >>> timers.pop(20), timers.pop(20), timers.pop(20)
-    ((10, 'a'), (20, 'b'), None)
+    >>> [(due_ms, timer.customer_id) for due_ms, timer in iter(lambda: timers.pop(20), None)]
+    [(10, 'a'), (20, 'b')]
     """
 
     __slots__ = (
@@ -47,58 +77,64 @@ class Timers:
         "_day_order",
         "_days",
         "_entries",
-        "_live",
         "_open",
         "_slot",
         "_slot_order",
         "_slots",
+        "_timers",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._live: dict[str, int] = {}
+        self._timers: dict[str, Timer] = {}
         self._clear()
 
     def _clear(self) -> None:
         self._entries = 0  # in all, live or overtaken
         # Of the slot that is open, and of any before it: sorted, from `_at` on.
-        self._open: list[tuple[int, str]] = []
+        self._open: list[Entry] = []
         self._at = 0
-        self._slot = _NEVER  # the newest that was opened
-        self._slots: dict[int, list[tuple[int, str]]] = {}  # of days that were opened
+        self._slot = _BEFORE_ALL  # the newest that was opened
+        self._slots: dict[int, list[Entry]] = {}  # of days that were opened
         self._slot_order: list[int] = []  # a heap
-        self._day = _NEVER
-        self._days: dict[int, list[tuple[int, str]]] = {}
+        self._day = _BEFORE_ALL
+        self._days: dict[int, list[Entry]] = {}
         self._day_order: list[int] = []
 
     def __len__(self) -> int:
-        """Count the customers with an entry."""
-        return len(self._live)
+        """Count the customers with a timer, set or not."""
+        return len(self._timers)
+
+    def of(self, customer_id: str) -> Timer:
+        """Give the customer's timer, for whoever wants to keep it until the customer is forgotten."""
+        timer = self._timers.get(customer_id)
+        if timer is None:
+            timer = self._timers[customer_id] = Timer(customer_id)
+        return timer
 
     def ask(self, customer_id: str, due_ms: int) -> None:
         """Ask for a look at the customer no later than `due_ms`."""
-        live_ms = self._live.get(customer_id)
-        if live_ms is None or due_ms < live_ms:
-            self._live[customer_id] = due_ms
-            self._put((due_ms, customer_id))
-            if self._entries > 2 * len(self._live) + 1024:
+        self.set(self.of(customer_id), due_ms)
+
+    def set(self, timer: Timer, due_ms: int) -> None:
+        """Ask the same of a timer."""
+        if due_ms < timer.due_ms:
+            timer.due_ms = due_ms
+            self._put((due_ms, timer))
+            if self._entries > 2 * len(self._timers) + 1024:
                 self._compact()
 
     def begin(self, dues: Iterable[tuple[str, int]]) -> None:
-        """Begin anew with one (customer, due) each.
+        """Begin anew with one (customer, due) each; timers that somebody keeps are of no use any more.
 
         Examples
         --------
         >>> timers = Timers()
         >>> timers.begin([("b", 20), ("a", 10)])
-        >>> timers.pop(20), len(timers)
-        ((10, 'a'), 1)
+        >>> timers.of("a").due_ms
+        10
         """
-        self._live = dict(dues)
+        self._timers = {customer_id: Timer(customer_id, due_ms) for customer_id, due_ms in dues}
         self._compact()
-
-    def of(self, customer_id: str) -> int | None:
-        """Tell when the customer's entry is due, if there is one."""
-        return self._live.get(customer_id)
 
     def is_due(self, until_ms: int) -> bool:
         """Tell whether an entry is due by `until_ms`; it may turn out to have been overtaken."""
@@ -107,42 +143,46 @@ class Timers:
                 return False
         return self._open[self._at][0] <= until_ms
 
-    def pop(self, until_ms: int) -> tuple[int, str] | None:
+    def pop(self, until_ms: int) -> Entry | None:
         """Remove and return the earliest live entry due at or before `until_ms`, if there is one."""
-        live = self._live
         while True:
             opened = self._open
             while self._at < len(opened):
                 entry = opened[self._at]
-                due_ms, customer_id = entry
+                due_ms, timer = entry
                 if due_ms > until_ms:
                     return None
                 self._at += 1
                 self._entries -= 1
-                if live.get(customer_id) == due_ms:
-                    del live[customer_id]
+                if timer.due_ms == due_ms:
+                    timer.due_ms = NOT_SET
                     return entry
             if not self._turn(until_ms):
                 return None
 
     def forget(self, customer_id: str) -> None:
-        """Drop the customer's entry."""
-        self._live.pop(customer_id, None)
+        """Drop the customer's timer."""
+        timer = self._timers.pop(customer_id, None)
+        if timer is not None:
+            timer.due_ms = NOT_SET
 
-    def _put(self, entry: tuple[int, str]) -> None:
+    def _put(self, entry: Entry) -> None:
         due_ms = entry[0]
-        day = due_ms // _DAY_MS
-        slot = due_ms // _SLOT_MS
         self._entries += 1
+        day = due_ms // _DAY_MS
         if day > self._day:
-            if day in self._days:
-                self._days[day].append(entry)
+            entries = self._days.get(day)
+            if entries is not None:
+                entries.append(entry)
             else:
                 self._days[day] = [entry]
                 heappush(self._day_order, day)
-        elif slot > self._slot:
-            if slot in self._slots:
-                self._slots[slot].append(entry)
+            return
+        slot = due_ms // _SLOT_MS
+        if slot > self._slot:
+            entries = self._slots.get(slot)
+            if entries is not None:
+                entries.append(entry)
             else:
                 self._slots[slot] = [entry]
                 heappush(self._slot_order, slot)
@@ -163,7 +203,7 @@ class Timers:
             entries = self._days.pop(self._day)
             self._entries -= len(entries)
             for entry in entries:
-                if self._live.get(entry[1]) == entry[0]:
+                if entry[1].due_ms == entry[0]:
                     self._put(entry)
             return True
         return False
@@ -171,5 +211,6 @@ class Timers:
     def _compact(self) -> None:
         """Drop overtaken entries, so that what lies here stays in proportion to the customers."""
         self._clear()
-        for customer_id, due_ms in self._live.items():
-            self._put((due_ms, customer_id))
+        for timer in self._timers.values():
+            if timer.due_ms != NOT_SET:
+                self._put((timer.due_ms, timer))

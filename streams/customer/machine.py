@@ -1,6 +1,6 @@
 """The customers of one partition: records and time in, decisions out.
 
-The machine holds a state for each customer, a watermark and a heap of timers. A record first moves the
+The machine holds a state for each customer, a watermark and timers. A record first moves the
 watermark and lets everything that has become due happen; then, for its own customer, everything due
 before it; then it is folded in and the customer is looked at where the record calls for it. So for
 each customer things happen in the order of event time, whoever else is in the partition and however
@@ -32,7 +32,7 @@ from schemas.events import (
 )
 from schemas.learning import Example
 from schemas.topics import CUSTOMER_SCORES, EXAMPLES, INPUTS, SEGMENT_CHANGES
-from streams.clock.timers import Timers
+from streams.clock.timers import NOT_SET, Timer, Timers
 from streams.clock.watermark import NEVER_MS, Watermark
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, StreamConfig, days_ms
 from streams.customer.decision import OUTCOMES, Decision, Outcome
@@ -211,8 +211,8 @@ class CustomerMachine:
                 state.applied[source] = offset  # read again, it must not depend on ids that fade
                 self.dirty[customer_id] = None
                 return _DUPLICATE
-            due_ms = self.timers.of(customer_id)
-            if due_ms is None or due_ms < time_ms:
+            due_ms = self._timer(customer_id, state).due_ms
+            if due_ms < time_ms or due_ms == NOT_SET:
                 state = self._catch_up(customer_id, state, time_ms - 1, answers=False)
         if state is None:
             state = self.states[customer_id] = new_state(time_ms, len(self.inputs))
@@ -231,10 +231,10 @@ class CustomerMachine:
             fold_click(state, time_ms, event.funnel)
             # A click brings nothing forward but the end of its session; what stands may be early, not late.
             ends_ms = state.session_ms + self._gap_ms
-            due_ms = self.timers.of(customer_id)
+            due_ms = self._timer(customer_id, state).due_ms
             # Nor may what the state says be late, which may differ: it is what a restart goes by.
             if (
-                due_ms is None
+                due_ms == NOT_SET
                 or (state.orders and (ends_ms < due_ms or ends_ms < state.verdict.due_ms))
                 or time_ms == state.first_ms
             ):
@@ -289,13 +289,14 @@ class CustomerMachine:
         entry = self.timers.pop(until_ms)
         if entry is None:
             return False
-        due_ms, customer_id = entry
+        due_ms, timer = entry
+        customer_id = timer.customer_id
         state = self.states.get(customer_id)
         # Up to this entry only: what the customer has due later takes its turn among the others.
         if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
             # What stood may have been early. The state keeps it all the same: nothing else has changed there,
             # and a state that differs from what was written of it would have to be written again.
-            self.timers.ask(customer_id, self._due_ms(state))
+            self.timers.set(timer, self._due_ms(state))
         return True
 
     def _catch_up(
@@ -372,9 +373,15 @@ class CustomerMachine:
             due_ms = border_ms
         return due_ms
 
+    def _timer(self, customer_id: str, state: CustomerState) -> Timer:
+        timer = state.timer
+        if timer is None:
+            state.timer = timer = self.timers.of(customer_id)
+        return timer
+
     def _reschedule(self, customer_id: str, state: CustomerState) -> int:
         state.verdict.due_ms = due_ms = self._due_ms(state)
-        self.timers.ask(customer_id, due_ms)
+        self.timers.set(self._timer(customer_id, state), due_ms)
         self.dirty[customer_id] = None
         return due_ms
 

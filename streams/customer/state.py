@@ -26,6 +26,7 @@ from typing import Final
 
 import msgspec
 
+from streams.clock.timers import Timer
 from streams.customer.decay import faded, landmark_is_stale
 from streams.customer.state_wire import Question, RecentOrder, StateOnWire, Traits, VerdictOnWire
 from streams.customer.state_wire_v1 import upgraded
@@ -182,6 +183,8 @@ class CustomerState:
     customer_id
         Who, once a record has been applied; it does not travel, being the key. The customer is looked up in
         several places with this one string: a dictionary that holds it need not compare letters.
+    timer
+        What the machine asks for the next look, once it has asked; it does not travel either.
     """
 
     __slots__ = (
@@ -189,8 +192,8 @@ class CustomerState:
         "clock_ms", "customer_id", "discounted", "first_ms", "first_order_ms", "gap_ms", "ids_before",
         "ids_ms", "ids_now", "items", "landmark_ms", "lifecycle", "order_amount", "order_ms", "orders",
         "orders_long", "orders_short", "questions", "recent_orders", "refunded", "refunds", "revenue",
-        "review_ms", "rfm", "session_ms", "sessions", "sessions_short", "traits", "verdict",
-        "version", "views", "won_back",
+        "review_ms", "rfm", "session_ms", "sessions", "sessions_short", "timer", "traits",
+        "verdict", "version", "views", "won_back",
     )  # fmt: skip
 
     def __init__(
@@ -237,6 +240,7 @@ class CustomerState:
         traits: Traits | None = None,
     ) -> None:
         self.customer_id = ""
+        self.timer: Timer | None = None
         self.version = version
         self.first_ms = first_ms
         self.clock_ms = clock_ms

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.clock.timers import Timers
+from streams.clock.timers import NOT_SET, Timers
 
 CUSTOMERS = st.sampled_from(["a", "b", "c", "d"])
 # Close together, and across the borders of slots and days.
@@ -22,6 +22,15 @@ ASK = st.tuples(st.just("ask"), CUSTOMERS, DUE)
 POP = st.tuples(st.just("pop"), st.just(""), DUE)
 BEGIN = st.tuples(st.just("begin"), st.just(""), st.just(0))
 FORGET = st.tuples(st.just("forget"), CUSTOMERS, st.just(0))
+
+
+def popped(timers: Timers, until_ms: int) -> tuple[int, str] | None:
+    entry = timers.pop(until_ms)
+    return None if entry is None else (entry[0], entry[1].customer_id)
+
+
+def live(timers: Timers) -> int:
+    return sum(timer.due_ms != NOT_SET for timer in timers._timers.values())
 
 
 class Naive:
@@ -50,7 +59,7 @@ def test_they_fire_as_a_sorted_list_would(steps: list[tuple[str, str, int]]) -> 
     timers, naive = Timers(), Naive()
     for step, customer_id, due_ms in steps:
         if step == "pop":
-            assert timers.pop(due_ms) == naive.pop(due_ms)
+            assert popped(timers, due_ms) == naive.pop(due_ms)
         elif step == "ask":
             timers.ask(customer_id, due_ms)
             naive.ask(customer_id, due_ms)
@@ -59,7 +68,7 @@ def test_they_fire_as_a_sorted_list_would(steps: list[tuple[str, str, int]]) -> 
         else:
             timers.forget(customer_id)
             naive.forget(customer_id)
-        assert len(timers) == len(naive.due)
+        assert live(timers) == len(naive.due)
         if naive.due:
             assert timers.is_due(min(naive.due.values()))
 
@@ -73,17 +82,17 @@ def test_they_fire_as_a_sorted_list_would_when_overtaken_entries_pile_up(seed: i
         timers.ask(customer_id, due_ms)
         naive.ask(customer_id, due_ms)
         if rng.random() < 0.01:
-            assert timers.pop(due_ms + 500) == naive.pop(due_ms + 500)
+            assert popped(timers, due_ms + 500) == naive.pop(due_ms + 500)
     while (entry := naive.pop(10_000)) is not None:
-        assert timers.pop(10_000) == entry
-    assert timers.pop(10_000) is None
+        assert popped(timers, 10_000) == entry
+    assert popped(timers, 10_000) is None
 
 
 def test_overtaken_entries_do_not_pile_up_without_bound() -> None:
     timers = Timers()
     for due_ms in range(50_000, 0, -1):
         timers.ask(f"c{due_ms % 10}", due_ms)
-    assert len(timers) == 10
+    assert live(timers) == 10
     assert timers._entries <= 2 * 10 + 1024
 
 
@@ -92,7 +101,7 @@ def test_a_customer_has_one_live_entry_the_earliest() -> None:
     timers.ask("a", 30)
     timers.ask("a", 10)
     timers.ask("a", 20)
-    assert [timers.pop(100) for _ in range(3)] == [(10, "a"), None, None]
+    assert [popped(timers, 100) for _ in range(3)] == [(10, "a"), None, None]
 
 
 def test_ties_go_by_customer_in_whatever_order_they_were_asked() -> None:
@@ -100,14 +109,14 @@ def test_ties_go_by_customer_in_whatever_order_they_were_asked() -> None:
         timers = Timers()
         for name in names:
             timers.ask(name, 5)
-        assert [timers.pop(5) for _ in names] == [(5, "a"), (5, "b"), (5, "c")]
+        assert [popped(timers, 5) for _ in names] == [(5, "a"), (5, "b"), (5, "c")]
 
 
 def test_an_entry_fires_at_its_moment_and_not_a_millisecond_before() -> None:
     timers = Timers()
     timers.ask("a", 10)
-    assert timers.pop(9) is None
-    assert timers.pop(10) == (10, "a")
+    assert popped(timers, 9) is None
+    assert popped(timers, 10) == (10, "a")
 
 
 def test_the_next_entry_is_due_from_its_moment_on_and_not_before() -> None:
@@ -121,4 +130,16 @@ def test_a_forgotten_customer_asks_anew() -> None:
     timers.ask("a", 10)
     timers.forget("a")
     timers.ask("a", 50)
-    assert [timers.pop(100), timers.pop(100)] == [(50, "a"), None]
+    assert [popped(timers, 100), popped(timers, 100)] == [(50, "a"), None]
+
+
+def test_a_timer_that_is_kept_is_the_customers_until_the_customer_is_forgotten() -> None:
+    timers = Timers()
+    kept = timers.of("a")
+    assert kept.due_ms == NOT_SET
+    timers.set(kept, 20)
+    timers.ask("a", 10)
+    assert (timers.of("a"), kept.due_ms) == (kept, 10)
+    timers.forget("a")
+    assert timers.of("a") is not kept
+    assert popped(timers, 100) is None
