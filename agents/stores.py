@@ -168,12 +168,15 @@ class MemoryStore(StateStore):
     def __init__(self, cached: int = 0) -> None:
         self._most = cached
         self._ready: OrderedDict[str, CustomerState] = OrderedDict()  # who was changed last at the end
+        self.at_hand = self._ready
+        """Those who are objects; a machine looks here first, as nothing has to be done for them."""
         self._kept: dict[str, bytes] = {}
         self._visitors: dict[str, bytes] = {}
 
     def wipe(self) -> None:
         """Forget everything."""
-        self._ready, self._kept, self._visitors = OrderedDict(), {}, {}
+        self._ready.clear()
+        self._kept, self._visitors = {}, {}
 
     close = wipe
 

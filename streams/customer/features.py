@@ -24,7 +24,6 @@ from streams.config import DAY_MS
 from streams.customer.state import (
     CATEGORY_CELLS,
     ORDERS_LONG_HALF_LIFE_MS,
-    ORDERS_SHORT_HALF_LIFE_MS,
     SESSIONS_HALF_LIFE_MS,
     VIEWS_HALF_LIFE_MS,
     CustomerState,
@@ -179,7 +178,8 @@ def features(state: CustomerState, as_of_ms: int) -> list[float]:
     mean_gap_days = (recency_days + GAP_PRIOR_DAYS) / orders
     back_ms = float(state.landmark_ms - as_of_ms)
     fade_views = pow(2.0, back_ms / VIEWS_HALF_LIFE_MS)
-    sessions = state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS)
+    fade_month = pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS)  # and of the orders lately
+    sessions = state.sessions * fade_month
     net = state.revenue - state.refunded
     gross = state.revenue + state.discounted
     refund_share = min(1.0, state.refunded / state.revenue) if state.revenue > 0.0 else 0.0
@@ -190,7 +190,7 @@ def features(state: CustomerState, as_of_ms: int) -> list[float]:
         single(log(1.0 + recency_days)),
         single(log(1.0 + silence_days / mean_gap_days)),
         single(log(1.0 + orders)),
-        single(log(1.0 + state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS))),
+        single(log(1.0 + state.orders_short * fade_month)),
         single(log(1.0 + state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS))),
         1.0 if orders == 1 else 0.0,
         single(log(1.0 + net)) if net > 0.0 else 0.0,

@@ -77,6 +77,17 @@ _REPEATED: Final = 3
 _ANONYMOUS: Final = 4
 
 
+def at_hand_of(states: MutableMapping[str, CustomerState]) -> dict[str, CustomerState]:
+    """Give the dictionary in which a store has those of its customers who are objects, where it has one.
+
+    It is asked before the store is, as that takes a tenth of the time.
+    """
+    if isinstance(states, dict):
+        return states
+    at_hand: dict[str, CustomerState] = getattr(states, "at_hand", {})
+    return at_hand
+
+
 class CustomerMachine:
     """All customers of one partition.
 
@@ -121,6 +132,7 @@ class CustomerMachine:
         self.partition = partition
         self.inputs = inputs
         self.states: MutableMapping[str, CustomerState] = {} if states is None else states
+        self._at_hand = at_hand_of(self.states)
         self.dirty: dict[str, None] = {}  # an ordered set: customers whose state has to be written
         self.watermark = Watermark(int(config.time.allowed_lateness_seconds * SECOND_MS), watermark_ms)
         self.timers = Timers()
@@ -199,7 +211,9 @@ class CustomerMachine:
         if type(event) is Anonymous:
             return _ANONYMOUS
         customer_id = event.customer_id
-        state = self.states.get(customer_id)
+        state = self._at_hand.get(customer_id)
+        if state is None:
+            state = self.states.get(customer_id)
         if state is not None:
             if state.customer_id:
                 customer_id = state.customer_id
@@ -291,7 +305,9 @@ class CustomerMachine:
             return False
         due_ms, timer = entry
         customer_id = timer.customer_id
-        state = self.states.get(customer_id)
+        state = self._at_hand.get(customer_id)
+        if state is None:
+            state = self.states.get(customer_id)
         # Up to this entry only: what the customer has due later takes its turn among the others.
         if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
             # What stood may have been early. The state keeps it all the same: nothing else has changed there,

@@ -9,11 +9,10 @@ learn from is a hash of customer and time, so the same questions are asked in ev
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Final
 
 from streams.config import DAY_MS, ReviewConfig, days_ms
-from streams.customer.state import NO_TIME
+from streams.customer.state import NO_TIME, digest
 
 WEEK_MS: Final = 7 * DAY_MS
 MONTH_MS: Final = 30 * DAY_MS
@@ -63,5 +62,5 @@ def becomes_question(customer_id: str, as_of_ms: int, config: ReviewConfig) -> b
     """
     if config.question_share >= 1.0:
         return True
-    key = blake2b(f"{config.seed}/{as_of_ms}/{customer_id}".encode(), digest_size=8).digest()
+    key = digest(f"{config.seed}/{as_of_ms}/{customer_id}")
     return int.from_bytes(key, "big") < config.question_share * 2.0**64

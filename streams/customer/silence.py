@@ -15,7 +15,6 @@ from streams.customer.crossing import Excess
 from streams.customer.features import GAP_PRIOR_DAYS, TURN, YEAR_MS, cart_left, single, trend
 from streams.customer.state import (
     ORDERS_LONG_HALF_LIFE_MS,
-    ORDERS_SHORT_HALF_LIFE_MS,
     SESSIONS_HALF_LIFE_MS,
     VIEWS_HALF_LIFE_MS,
     CustomerState,
@@ -53,8 +52,8 @@ class Silence(Excess):
     """
 
     __slots__ = (
-        "_centre", "_coefficient", "_intercept", "_mean_gap_days", "_model", "_recency_days", "_rest",
-        "_state", "_threshold", "_values",
+        "_centre", "_coefficient", "_has_season", "_intercept", "_mean_gap_days", "_model", "_recency_days",
+        "_rest", "_state", "_threshold", "_values",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +69,7 @@ class Silence(Excess):
         self._recency_days = (state.order_ms - state.first_order_ms) / DAY_MS
         self._mean_gap_days = (self._recency_days + GAP_PRIOR_DAYS) / state.orders
         self._rest = terms
+        self._has_season = model.coefficient[20] != 0.0 or model.coefficient[21] != 0.0
         self._threshold = threshold
 
     def excess_at(self, as_of_ms: int) -> float:
@@ -82,7 +82,8 @@ class Silence(Excess):
         silence_days = (as_of_ms - state.order_ms) / DAY_MS
         back_ms = float(state.landmark_ms - as_of_ms)
         fade_views = pow(2.0, back_ms / VIEWS_HALF_LIFE_MS)
-        sessions = state.sessions * pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS)
+        fade_month = pow(2.0, back_ms / SESSIONS_HALF_LIFE_MS)  # and of the orders lately
+        sessions = state.sessions * fade_month
         total = self._intercept
         log_tenure = single(log(1.0 + (self._recency_days + silence_days)))
         total += self._coefficient[0] * (log_tenure - self._centre[0])
@@ -90,7 +91,7 @@ class Silence(Excess):
         total += rest[2]
         total += self._term(3, silence_days / self._mean_gap_days)
         total += rest[4]
-        total += self._term(5, state.orders_short * pow(2.0, back_ms / ORDERS_SHORT_HALF_LIFE_MS))
+        total += self._term(5, state.orders_short * fade_month)
         total += self._term(6, state.orders_long * pow(2.0, back_ms / ORDERS_LONG_HALF_LIFE_MS))
         for place in range(7, 13):
             total += rest[place]
@@ -101,9 +102,10 @@ class Silence(Excess):
         total += rest[17]
         total += rest[18]
         total += self._term(19, trend(state.sessions_short * fade_views, sessions))
-        angle = TURN * (as_of_ms / YEAR_MS)
-        total += self._coefficient[20] * (single(sin(angle)) - self._centre[20])
-        total += self._coefficient[21] * (single(cos(angle)) - self._centre[21])
+        if self._has_season:
+            angle = TURN * (as_of_ms / YEAR_MS)
+            total += self._coefficient[20] * (single(sin(angle)) - self._centre[20])
+            total += self._coefficient[21] * (single(cos(angle)) - self._centre[21])
         total += rest[22]
         total += self._term(23, cart_left(state, as_of_ms))
         model = self._model
