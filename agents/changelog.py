@@ -12,7 +12,7 @@ Values travel with nothing but their own version; a program that does not know t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, MutableMapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from agents.transport import FETCHING, OutputRecord, as_read
 from schemas.learning import ModelSnapshot
+from streams.customer.machine import at_hand_of
 from streams.customer.state import CustomerState, encode_state
 
 MARKER_KEY = b"\x00marker"
@@ -69,13 +70,14 @@ _marker_decoder = msgspec.msgpack.Decoder(Marker)
 
 
 def state_records(
-    dirty: Iterable[str], states: Mapping[str, CustomerState]
+    dirty: Iterable[str], states: MutableMapping[str, CustomerState]
 ) -> tuple[list[OutputRecord], list[OutputRecord]]:
     """Make changelog records of changed states, and tombstones of customers that have none now."""
     changed: list[OutputRecord] = []
     erased: list[OutputRecord] = []
+    at_hand = at_hand_of(states)
     for customer_id in dirty:
-        state = states.get(customer_id)
+        state = at_hand.get(customer_id) or states.get(customer_id)
         if state is None:
             erased.append((customer_id.encode(), None, []))
         else:

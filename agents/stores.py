@@ -207,7 +207,9 @@ class MemoryStore(StateStore):
         erased: Iterable[OutputRecord],  # noqa: ARG002
         visitors: Iterable[VisitorChange] = (),  # noqa: ARG002
     ) -> None:
-        """Remember who was changed lately."""
+        """Remember who was changed lately, once somebody will have to make room."""
+        if len(self._ready) <= self._most:
+            return
         for key, _, _ in changed:
             if key is not None:
                 self._ready.move_to_end(key.decode())

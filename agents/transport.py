@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import faust
-from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as base
@@ -84,6 +85,24 @@ def _consumer_record(records: PartitionRecords, tp: TopicPartition, record: Any)
 
 _copied = PartitionRecords._consumer_record
 PartitionRecords._consumer_record = _consumer_record
+
+
+def _all_fetched(fetched: FetchResult, max_records: int | None = None) -> list[Any]:
+    """Hand over what was fetched at once, where records are left as they are: the client goes one by one."""
+    waiting = fetched._partition_records
+    if waiting is None or waiting._key_deserializer is not as_read:
+        return list(_one_by_one(fetched, max_records))
+    if not fetched.check_assignment(fetched._topic_partition):
+        return []
+    records = list(islice(waiting._records_iterator, max_records))
+    fetched._update_position()
+    if max_records is None or len(records) < max_records:
+        fetched._partition_records = None  # spent
+    return records
+
+
+_one_by_one = FetchResult.getall
+FetchResult.getall = _all_fetched
 
 
 class _ConsumerThread(base.AIOKafkaConsumerThread):

@@ -18,7 +18,7 @@ Practice (2013).
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, fsum, log
 
 import numpy as np
 
@@ -26,6 +26,27 @@ from schemas.btyd import BtydParams
 from streams.value.geometric import orders_while_there
 
 _NODES = 20
+
+
+def _powers() -> list[list[float]]:
+    """Give, for each power of u, highest first, what the value at each node adds to its coefficient.
+
+    The polynomial through the values f at the nodes is the sum over k of c_k T_k, with c_k the mean over the
+    nodes of 2 f T_k, half of that for k = 0.
+    """
+    angles = (np.arange(_NODES) + 0.5) * np.pi / _NODES
+    orders = np.arange(_NODES)
+    to_chebyshev = np.cos(np.outer(orders, angles)) * 2.0 / _NODES
+    to_chebyshev[0] /= 2.0
+    to_powers = np.zeros((_NODES, _NODES))
+    for order in orders:
+        to_powers[: order + 1, order] = np.polynomial.chebyshev.cheb2poly(np.eye(_NODES)[order, : order + 1])
+    powers: list[list[float]] = (to_powers @ to_chebyshev)[::-1].tolist()
+    return powers
+
+
+_PLACES: list[float] = np.cos((np.arange(_NODES) + 0.5) * np.pi / _NODES).tolist()
+_POWERS = _powers()
 _RULE = [
     (float(node), float(weight)) for node, weight in zip(*np.polynomial.legendre.leggauss(6), strict=True)
 ]
@@ -132,7 +153,7 @@ class DiscountedOrders:
             rate = exp(self._middle + u * self._half)
             return self.exactly(repeats, rate - self._rate) * (rate + self._horizon)
 
-        nodes = np.cos((np.arange(_NODES) + 0.5) * np.pi / _NODES)
-        values = [of(float(u)) for u in nodes]
-        chebyshev = np.polynomial.chebyshev.chebfit(nodes, values, _NODES - 1)
-        return tuple(float(value) for value in np.polynomial.chebyshev.cheb2poly(chebyshev)[::-1])
+        values = [of(u) for u in _PLACES]
+        return tuple(
+            [fsum([part * value for part, value in zip(row, values, strict=True)]) for row in _POWERS]
+        )
