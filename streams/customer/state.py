@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections.abc import Collection
 from hashlib import blake2b
 from typing import Final
 
 import msgspec
+from librt.vecs import vec
 
 from streams.clock.timers import Timer
 from streams.customer.decay import faded, landmark_is_stale
@@ -113,7 +115,7 @@ class Verdict:
         self.risk = risk
         self.published = published
         self._packed = values
-        self._latest: list[float] | None = None
+        self._latest: vec[float] = vec[float]()  # empty once they are packed
         self.crossing_ms = crossing_ms
         self.episode = episode
         self.episode_ms = episode_ms
@@ -122,12 +124,12 @@ class Verdict:
     @property
     def values(self) -> bytes:
         """The features at the latest review, packed."""
-        if self._latest is not None:
+        if len(self._latest):
             self._packed = pack_short(self._latest)
-            self._latest = None
+            self._latest = vec[float]()
         return self._packed
 
-    def look_at(self, values: list[float]) -> None:
+    def look_at(self, values: vec[float]) -> None:
         """Keep the features of a review; they must not change any more."""
         self._latest = values
 
@@ -495,7 +497,7 @@ def facts(state: CustomerState) -> list[object]:
     return plain
 
 
-def pack(values: list[float]) -> bytes:
+def pack(values: Collection[float]) -> bytes:
     """Pack numbers as 32-bit floats.
 
     Examples
@@ -506,7 +508,7 @@ def pack(values: list[float]) -> bytes:
     return struct.pack(f"={len(values)}f", *values)  # half as long as an array of them
 
 
-def pack_short(values: list[float]) -> bytes:
+def pack_short(values: Collection[float]) -> bytes:
     """Pack numbers as the upper three bytes of 32-bit floats: all firsts, all seconds, all thirds.
 
     Examples

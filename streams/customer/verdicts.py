@@ -8,6 +8,8 @@ only where an alert needs them or the next one will.
 
 from __future__ import annotations
 
+from librt.vecs import vec
+
 from schemas.codec import utc
 from schemas.decisions import ChurnAlert, CustomerScore, Evidence, ReviewCause
 from schemas.topics import CHURN_ALERTS, CUSTOMER_SCORES, INPUTS
@@ -47,20 +49,15 @@ class Look:
         Features, in the order of `FEATURES`.
     risk
         P(no order within the horizon).
-    terms
-        The model's terms of them (`Served.terms`).
     predicted_value
         What to expect of the customer over the value horizon, in the shop's currency.
     """
 
-    __slots__ = ("_packed", "as_of_ms", "predicted_value", "risk", "terms", "values")
+    __slots__ = ("_packed", "as_of_ms", "predicted_value", "risk", "values")
 
-    def __init__(
-        self, as_of_ms: int, values: list[float], terms: list[float], risk: float, predicted_value: float
-    ) -> None:
+    def __init__(self, as_of_ms: int, values: vec[float], risk: float, predicted_value: float) -> None:
         self.as_of_ms = as_of_ms
         self.values = values
-        self.terms = terms
         self.risk = risk
         self.predicted_value = predicted_value
         self._packed = b""
@@ -120,9 +117,7 @@ class Judge:
     def look(self, state: CustomerState, as_of_ms: int) -> Look:
         """Ask the model about a customer with at least one order."""
         values = features(state, as_of_ms)
-        terms = self.model.terms(values)
-        risk = risk_of(self.model.log_odds_of_terms(terms, values))
-        return Look(as_of_ms, values, terms, risk, self.worth(state, as_of_ms))
+        return Look(as_of_ms, values, risk_of(self.model.log_odds(values)), self.worth(state, as_of_ms))
 
     def worth(self, state: CustomerState, as_of_ms: int) -> float:
         """Expect the margin to come from a customer with at least one order who has not left."""
@@ -171,7 +166,7 @@ class Judge:
     def withdraw(self, customer_id: str, state: CustomerState, decisions: list[Decision]) -> None:
         """End the episode and take back the score of a customer who has no order any more."""
         centre = self.model.centre
-        nothing = Look(state.clock_ms, centre, self.model.terms(centre), self.model.risk(centre), 0.0)
+        nothing = Look(state.clock_ms, centre, risk_of(self.model.log_odds(centre)), 0.0)
         self._alert(customer_id, state, nothing, Finding.LOW, decisions)
         state.verdict = Verdict()
         decisions.append(Decision(CUSTOMER_SCORES, customer_id, None))
@@ -220,7 +215,7 @@ class Judge:
             value_at_risk=look.value_at_risk,
             model_version=self.model.model_version,
             intercept=self.model.intercept,
-            reasons=reasons_of(look.values, contributions),
+            reasons=reasons_of(list(look.values), contributions),
             changed=changes_of(
                 families_of(self.model.contributions(before)) if before else [], families_of(contributions)
             ),
@@ -239,11 +234,12 @@ class Judge:
         until_ms = min(look.as_of_ms + self._lookahead_ms, state.order_ms + self._silent_ms)
         if from_ms > until_ms:
             return NO_TIME
-        silence = Silence(state, self.model, look.values, look.terms, self._raise_at_log_odds)
+        silence = Silence(state, self.model, look.values, self._raise_at_log_odds)
         return crossing_ms(silence, from_ms, until_ms, state.order_ms)
 
     def _score(self, customer_id: str, state: CustomerState, look: Look, cause: ReviewCause) -> CustomerScore:
         crossing = state.verdict.crossing_ms
+        values = list(look.values)
         traits = state.traits
         historic = historic_value(state.revenue, state.refunded)
         recency_ms, tenure_ms = state.order_ms - state.first_order_ms, look.as_of_ms - state.first_order_ms
@@ -270,8 +266,8 @@ class Judge:
             predicted_value=look.predicted_value,
             value_at_risk=look.value_at_risk,
             model_version=self.model.model_version,
-            features=look.values,
+            features=values,
             lifetime_value=lifetime,
-            cluster=self.model.clusters.nearest(look.values),
+            cluster=self.model.clusters.nearest(values),
             traits={} if traits is None else shown(traits, self._traits),
         )

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from librt.vecs import vec
+
 from schemas.codec import epoch_ms
 from schemas.decisions import ChurnAlert, ReviewCause
 from schemas.learning import ModelSnapshot
@@ -90,7 +92,7 @@ class Auditor(Judge):
         decisions: list[Decision],  # noqa: ARG002 - as above
     ) -> None:
         """Compare the end of an episode of a customer who has no order any more."""
-        self._compare(customer_id, state, Look(state.clock_ms, [], [], 0.0, 0.0), None)
+        self._compare(customer_id, state, Look(state.clock_ms, vec[float](), 0.0, 0.0), None)
         state.verdict = Verdict()
 
     def finish(self) -> None:
@@ -148,7 +150,7 @@ class Auditor(Judge):
             "intercept": served.intercept,
             "predicted_value": worth,
             "value_at_risk": risk * worth,
-            "reasons": reasons_of(values, served.contributions(values)),
+            "reasons": reasons_of(list(values), served.contributions(values)),
             "horizon_days": self.horizon_days,
         }
         said = {"step": (alert.state, alert.cause)} | {

@@ -9,8 +9,11 @@ A contribution is one term of that sum, so an explanation is exact and needs no 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import exp, expm1, log
 from typing import Final
+
+from librt.vecs import vec
 
 from schemas.btyd import BtydParams
 from schemas.learning import ModelSnapshot
@@ -159,43 +162,37 @@ class Served:
         self.n_learned = snapshot.n_learned
         self.intercept = snapshot.intercept
         unknown = [0.0] * (len(FEATURE_NAMES) - known)
-        self.centre = [*snapshot.centre, *unknown]
-        self.coefficient = [*snapshot.coefficient, *unknown]
+        self.centre = vec[float](snapshot.centre + unknown)
+        self.coefficient = vec[float](snapshot.coefficient + unknown)
         self.btyd_centre = snapshot.btyd_centre
         self.btyd_coefficient = snapshot.btyd_coefficient
         self.no_order: NoOrder | None = None
         if snapshot.btyd is not None and snapshot.btyd_coefficient:
             self.no_order = NoOrder(snapshot.btyd, snapshot.horizon_days)
 
-    def log_odds(self, values: list[float]) -> float:
+    def log_odds(self, values: vec[float]) -> float:
         """Compute the log-odds of the risk from features in the order of `FEATURES`."""
-        return self.log_odds_of_terms(self.terms(values), values)
-
-    def log_odds_of_terms(self, terms: list[float], values: list[float]) -> float:
-        """Compute the log-odds from the terms of features, and the features."""
         # Strictly from left to right; sum() compensates from Python 3.12 on.
         total = self.intercept
-        for term in terms:
-            total += term
+        coefficient, centre = self.coefficient, self.centre
+        for place in range(len(coefficient)):
+            total += coefficient[place] * (values[place] - centre[place])
         no_order = self.no_order
         return total if no_order is None else total + self._term(no_order, values)
 
-    def terms(self, values: list[float]) -> list[float]:
-        """Split the log-odds, less the intercept and BG/NBD's part, into one term for each feature."""
-        coefficient, centre = self.coefficient, self.centre
-        return [coefficient[place] * (values[place] - centre[place]) for place in range(len(coefficient))]
-
-    def risk(self, values: list[float]) -> float:
+    def risk(self, values: Iterable[float]) -> float:
         """Compute P(no order within the horizon) from features in the order of `FEATURES`."""
-        return risk_of(self.log_odds(values))
+        return risk_of(self.log_odds(vec[float](values)))
 
-    def contributions(self, values: list[float]) -> list[float]:
+    def contributions(self, values: Iterable[float]) -> list[float]:
         """Split the log-odds, less the intercept, into one term for each feature."""
-        terms = self.terms(values)
+        seen = vec[float](values)
+        coefficient, centre = self.coefficient, self.centre
+        terms = [coefficient[place] * (seen[place] - centre[place]) for place in range(len(coefficient))]
         if self.no_order is not None:
-            terms[_SILENCE_IN_GAPS] += self._term(self.no_order, values)
+            terms[_SILENCE_IN_GAPS] += self._term(self.no_order, seen)
         return terms
 
-    def _term(self, no_order: NoOrder, values: list[float]) -> float:
+    def _term(self, no_order: NoOrder, values: vec[float]) -> float:
         known = no_order_log_odds(no_order, values[_ORDERS], values[_RECENCY], values[_TENURE])
         return self.btyd_coefficient * (known - self.btyd_centre)

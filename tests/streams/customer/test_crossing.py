@@ -146,7 +146,7 @@ def test_silence_says_to_the_last_bit_what_the_model_says_of_all_features(model:
     for state in shop.machine.states.values():
         if state.orders:
             now = features(state, state.clock_ms)
-            silence = Silence(state, model, now, model.terms(now), threshold=0.5)
+            silence = Silence(state, model, now, threshold=0.5)
             for _ in range(30):
                 as_of_ms = state.clock_ms + rng.randrange(800 * DAY_MS)
                 expected = model.log_odds(features(state, as_of_ms))

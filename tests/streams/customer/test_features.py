@@ -126,7 +126,7 @@ def test_values_are_32_bit_floats_and_finite(seed: int) -> None:
         if state.orders:
             values = features(state, state.clock_ms + rng.randrange(900 * DAY_MS))
             assert len(values) == len(FEATURES)
-            assert array("f", values).tolist() == values
+            assert array("f", values).tolist() == list(values)
             assert all(abs(value) < 100 for value in values)
 
 
