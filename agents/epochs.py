@@ -43,6 +43,7 @@ from agents.session import Session
 from agents.settings import Settings
 from agents.stores import Position, VisitorChange
 from agents.transport import Consumer, OutputRecord, Producer
+from agents.turns import next_turn
 from agents.visitors import open_machine, visitor_records
 from agents.watchdog import Progress
 from schemas.codec import encode
@@ -166,6 +167,7 @@ class Room:
         self._unacknowledged: list[Awaitable[Any]] = []
         self._erased_since = 0
         self._closed_at = time.monotonic()
+        self._turn_at = next_turn(self._closed_at, partition, settings.worker.epoch_seconds)
         self._sealing: asyncio.Task[None] | None = None  # the epoch before this one
         self._heard_at = time.monotonic()
         self._meter = Meter(partition, settings.time.allowed_lateness_seconds)
@@ -267,8 +269,7 @@ class Room:
         worker = self._settings.worker
         if self._since_border >= worker.epoch_max_records:
             return True
-        passed = time.monotonic() - self._closed_at >= worker.epoch_seconds
-        return passed and (self._sealing is None or self._sealing.done())
+        return time.monotonic() >= self._turn_at and (self._sealing is None or self._sealing.done())
 
     def _ask_for_more(self) -> bool:
         """Find out whether an input that holds the others up has nothing to come; True if one has."""
@@ -420,6 +421,7 @@ class Room:
         """Close the epoch; it becomes durable while the next one goes on, but for a border of models."""
         await self._sealed()
         self._closed_at = time.monotonic()
+        self._turn_at = next_turn(self._closed_at, self.partition, self._settings.worker.epoch_seconds)
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
         news = self._since_border or machine.dirty or self._visitors.are_left
