@@ -14,14 +14,16 @@ the ledger. Then it says nothing and writes nothing from there on. If the proces
 longer than its session lasts, it cannot know, and ends.
 
 A new model is adopted only here, between epochs, and the marker carries it; that border alone is waited for,
-or a crash would do again with the old model what was done with the new one. After a restart, the records
-that the worker before us may have processed already, two epochs' worth at most, are processed with the
-marker's model, so what a crash makes us do again comes out the same.
+or a crash would do again with the old model what was done with the new one. So a partition adopts one every
+few seconds only, or every week of event time where that goes faster. After a restart, the records that the
+worker before us may have processed already, two epochs' worth at most, are processed with the marker's model,
+so what a crash makes us do again comes out the same.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Mapping
 from typing import Any, NamedTuple
@@ -43,16 +45,24 @@ from agents.session import Session
 from agents.settings import Settings
 from agents.stores import Position, VisitorChange
 from agents.transport import Consumer, OutputRecord, Producer
+from agents.turns import next_turn
 from agents.visitors import open_machine, visitor_records
 from agents.watchdog import Progress
 from schemas.codec import encode
 from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
-from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS
+from streams.clock.watermark import NEVER_MS
+from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, days_ms
 from streams.intake import Intake, Refused
 from streams.learning.served import Served
 
-SLICE_SECONDS = 0.02
-"""How long records are processed before other tasks get their turn; decisions do not depend on it."""
+SLICE_SECONDS = 0.004
+LONG_SLICE_SECONDS = 0.02
+MANY_WAITING = 2_000
+"""How long records are processed before other tasks get their turn; decisions do not depend on it.
+
+Whoever fetches needs a turn for each step, and each may wait for a slice of every partition. Where more than
+so many records wait here already, there is a backlog to get through: then fewer and larger batches matter.
+"""
 
 MOST_TIMERS = 500
 """Timers that fire before other tasks get their turn, when a gap in event time makes many due at once."""
@@ -63,6 +73,14 @@ MOST_AT_ONCE = 64
 MOST_BUFFERED = 16_384
 """Records that wait here before their input is paused, unless others wait for it."""
 
+
+ADOPT_SECONDS = 5.0
+ADOPT_DAYS = 7.0
+"""A newer model is adopted so often, by the clock or by event time, whichever is sooner.
+
+Records wait at the border where one is adopted. On live topics a model of some seconds ago is as good; in a
+backlog years pass in minutes, and with them what a model could have learned.
+"""
 
 MOST_STATES = 500
 """States written out before other tasks get their turn."""
@@ -166,6 +184,8 @@ class Room:
         self._unacknowledged: list[Awaitable[Any]] = []
         self._erased_since = 0
         self._closed_at = time.monotonic()
+        self._turn_at = next_turn(self._closed_at, partition, settings.worker.epoch_seconds)
+        self._adopted_at, self._adopted_ms = -math.inf, NEVER_MS  # by the clock, and by event time
         self._sealing: asyncio.Task[None] | None = None  # the epoch before this one
         self._heard_at = time.monotonic()
         self._meter = Meter(partition, settings.time.allowed_lateness_seconds)
@@ -246,7 +266,8 @@ class Room:
 
     def _slice(self) -> bool:
         """Process records for a moment; True when the moment ended before the records did."""
-        until, most = time.monotonic() + SLICE_SECONDS, self._settings.worker.epoch_max_records
+        seconds = LONG_SLICE_SECONDS if len(self._intake.merge) > MANY_WAITING else SLICE_SECONDS
+        until, most = time.monotonic() + seconds, self._settings.worker.epoch_max_records
         while True:
             # One at a time while somebody waits to be erased: their turn comes between two records.
             at_once = 1 if self.requests else min(MOST_AT_ONCE, most - self._since_border)
@@ -268,8 +289,7 @@ class Room:
         worker = self._settings.worker
         if self._since_border >= worker.epoch_max_records:
             return True
-        passed = time.monotonic() - self._closed_at >= worker.epoch_seconds
-        return passed and (self._sealing is None or self._sealing.done())
+        return time.monotonic() >= self._turn_at and (self._sealing is None or self._sealing.done())
 
     def _ask_for_more(self) -> bool:
         """Find out whether an input that holds the others up has nothing to come; True if one has."""
@@ -422,6 +442,7 @@ class Room:
         """Close the epoch; it becomes durable while the next one goes on, but for a border of models."""
         await self._sealed()
         self._closed_at = time.monotonic()
+        self._turn_at = next_turn(self._closed_at, self.partition, self._settings.worker.epoch_seconds)
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
         news = self._since_border or machine.dirty or self._visitors.are_left
@@ -434,6 +455,7 @@ class Room:
         adopts = self._may_adopt() and supersedes(self._feed.latest, machine.model)
         if adopts:
             machine.adopt(self._feed.latest)
+            self._adopted_at, self._adopted_ms = self._closed_at, machine.watermark.at_ms
         outputs, self._unacknowledged = self._unacknowledged, []
         visitors = self._visitors.changed()
         epoch = _Epoch(outputs, changed, erased, visitors, self._marker(), self._closed_at)
@@ -499,8 +521,11 @@ class Room:
         )
 
     def _may_adopt(self) -> bool:
-        """Tell whether everything that may be a repetition has been repeated."""
+        """Tell whether it is time for a newer model, and all that may be a repetition has been repeated."""
         self._to_repeat -= self._since_border
+        passed_ms = self.machine.watermark.at_ms - self._adopted_ms
+        if self._closed_at - self._adopted_at < ADOPT_SECONDS and passed_ms < days_ms(ADOPT_DAYS):
+            return False
         return self._to_repeat <= 0 or self._at_end()
 
     def _at_end(self) -> bool:

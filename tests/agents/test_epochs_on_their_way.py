@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from faust.types import TP
 
+from agents import epochs
 from agents.epochs import Room
 from bench.faults.simulated import Broker, Simulation, Worker, settings
 from schemas.topics import CHANGELOG, INPUTS
@@ -97,6 +98,45 @@ def test_a_model_is_adopted_only_where_the_marker_that_carries_it_is_durable_bef
         assert room.machine.model.model_version == "lr-7"
 
     with_a_gate(work)
+
+
+def adoptions(seconds: float, days: float) -> list[str]:
+    """Offer a newer model at every border; give the model of each marker."""
+    versions: list[str] = []
+
+    async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
+        room_may_adopt = room._may_adopt
+
+        def offered() -> bool:
+            number = len(versions) + 1
+            model = msgspec.structs.replace(untrained(settings().streams), n_learned=number)
+            room._feed.latest = Served(msgspec.structs.replace(model, model_version=f"lr-{number}"))
+            may = room_may_adopt()
+            versions.append(f"lr-{number}" if may else room.machine.model.model_version)
+            return may
+
+        room._may_adopt = offered  # type: ignore[method-assign]
+        gate.open.set()
+        await give_everything(worker, broker)
+        await room.seal()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(epochs, "ADOPT_SECONDS", seconds)
+        patched.setattr(epochs, "ADOPT_DAYS", days)
+        with_a_gate(work)
+    return versions
+
+
+def test_the_next_model_is_waited_for_only_when_a_while_has_passed() -> None:
+    versions = adoptions(seconds=1e9, days=1e5)
+    assert len(versions) > 4
+    assert set(versions) == {"lr-1"}
+
+
+@pytest.mark.parametrize(("seconds", "days"), [(0.0, 1e5), (1e9, 0.0)], ids=["clock", "event time"])
+def test_a_while_is_one_of_the_clock_or_of_event_time(seconds: float, days: float) -> None:
+    versions = adoptions(seconds, days)
+    assert versions == [f"lr-{number}" for number in range(1, len(versions) + 1)]
 
 
 def test_offsets_of_an_epoch_are_those_of_its_border_and_not_of_what_came_after() -> None:
