@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import orjson
 
 from agents.errors import OperatorError
@@ -47,6 +48,11 @@ RESULTS = (REPORT, PAGE, *(f"{name}.jsonl" for name in DECISIONS.values()), KPIS
 """The files that a replay writes."""
 
 _MOST_OPEN = 10
+
+_LINES_AT_ONCE = 100
+"""Messages of a topic that are encoded together; the bytes are those of `schemas.codec.encode`."""
+
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 Progress = Callable[[int, int, int], None]
 """Takes bytes done, events done, and the newest event time in epoch milliseconds."""
@@ -107,13 +113,18 @@ def replay_files(
 
 @contextmanager
 def _seldom_collected() -> Iterator[None]:
-    """Look for reference cycles seldom: states have none, and looking goes through all of them each time."""
+    """Look for reference cycles seldom: states have none, and looking goes through all of them each time.
+
+    What there is before is passed over: modules make no cycles while they are in use.
+    """
     before = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 100)
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 1_000)
     try:
         yield
     finally:
         gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _replay_all(
@@ -155,10 +166,11 @@ def _replay_into(
     reading = Reading(files, settings.sources)
     collector = Collector(settings.streams)
     with _Results(folder, reading, KpiMachine(settings.streams)) as results:
+        say, take = results.say, collector.take
 
         def sink(decision: Decision) -> None:
-            results.say(decision)
-            collector.take(decision, replay.first_ms or 0)
+            say(decision)
+            take(decision, replay.first_ms or 0)
 
         replay = Replay(
             settings.streams,
@@ -201,6 +213,8 @@ class _Results:
             return self._stack.enter_context((self._folder / name).open("wb"))
 
         self._topics = {topic: opened(f"{name}.jsonl") for topic, name in DECISIONS.items()}
+        self._waiting: dict[str, list[msgspec.Struct | msgspec.Raw]] = {topic: [] for topic in DECISIONS}
+        self._stack.callback(self._flush)  # before the files are closed
         self._told = opened(KPIS)
         self._dead = opened(DEAD_LETTERS)
         return self
@@ -209,22 +223,36 @@ class _Results:
         self._stack.close()
 
     def say(self, decision: Decision) -> None:
-        payload = decision.payload
+        topic, customer_id, payload = decision
+        waiting = self._waiting[topic]
         if payload is None:
-            line = orjson.dumps({"customer_id": decision.customer_id, "erased": True})
+            waiting.append(msgspec.Raw(orjson.dumps({"customer_id": customer_id, "erased": True})))
         else:
-            line = encode(payload)
-            if isinstance(payload, ChurnAlert):
-                self.alert_states[payload.state] += 1
-                self._open[decision.customer_id] = payload
-                if payload.state == "resolved":
-                    del self._open[decision.customer_id]
-                    self._scores.pop(decision.customer_id, None)
-            elif isinstance(payload, CustomerScore) and decision.customer_id in self._open:
-                self._scores[decision.customer_id] = payload
-        self._topics[decision.topic].write(line + b"\n")
+            waiting.append(payload)
+            if isinstance(payload, CustomerScore):
+                if customer_id in self._open:
+                    self._scores[customer_id] = payload
+            elif isinstance(payload, ChurnAlert):
+                self._follow(payload)
+        if len(waiting) == _LINES_AT_ONCE:
+            self._write(topic)
         for day in self._kpis.follow(decision):
             self._told.write(encode(day) + b"\n")
+
+    def _follow(self, alert: ChurnAlert) -> None:
+        self.alert_states[alert.state] += 1
+        self._open[alert.customer_id] = alert
+        if alert.state == "resolved":
+            del self._open[alert.customer_id]
+            self._scores.pop(alert.customer_id, None)
+
+    def _write(self, topic: str) -> None:
+        self._topics[topic].write(_encode_lines(self._waiting[topic]))
+        self._waiting[topic].clear()
+
+    def _flush(self) -> None:
+        for topic in self._topics:
+            self._write(topic)
 
     def open_alerts(self) -> list[dict[str, Any]]:
         """Tell of the open alerts with the most at risk, with their reasons in words."""
