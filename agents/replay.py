@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -29,6 +29,7 @@ from agents.report_page import page
 from agents.settings import Settings
 from schemas.codec import WireError, encode
 from schemas.decisions import ChurnAlert, CustomerScore
+from schemas.kpis import RetentionKpis
 from schemas.learning import ModelSnapshot
 from schemas.topics import INPUTS
 from streams.customer.decision import Decision
@@ -99,7 +100,7 @@ def replay_files(
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with _seldom_collected(), TemporaryDirectory(prefix=".replay-", dir=out) as folder:
+        with seldom_collected(), TemporaryDirectory(prefix=".replay-", dir=out) as folder:
             content = _replay_all(Path(folder), settings, files, model, progress, variants or {}, resamples)
             shutil.rmtree(out / VARIANTS, ignore_errors=True)
             if variants:
@@ -112,7 +113,7 @@ def replay_files(
 
 
 @contextmanager
-def _seldom_collected() -> Iterator[None]:
+def seldom_collected() -> Iterator[None]:
     """Look for reference cycles seldom: states have none, and looking goes through all of them each time.
 
     What there is before is passed over: modules make no cycles while they are in use.
@@ -165,7 +166,7 @@ def _replay_into(
 ) -> tuple[dict[str, Any], Sample]:
     reading = Reading(files, settings.sources)
     collector = Collector(settings.streams)
-    with _Results(folder, reading, KpiMachine(settings.streams)) as results:
+    with Results(folder, reading, KpiMachine(settings.streams)) as results:
         say, take = results.say, collector.take
 
         def sink(decision: Decision) -> None:
@@ -195,10 +196,17 @@ def _bytes_done(reading: Reading, replay: Replay, events: int) -> int:
     return reading.bytes_read * (read - waiting) // read
 
 
-class _Results:
+class Telling(Protocol):
+    """Takes decisions and tells days, as `KpiMachine` does."""
+
+    def follow(self, decision: Decision, /) -> list[RetentionKpis]:
+        """Take the next decision; tell the days that are over with it."""
+
+
+class Results:
     """The files of lines while they are written, and what has to be counted on the way."""
 
-    def __init__(self, folder: Path, reading: Reading, kpis: KpiMachine) -> None:
+    def __init__(self, folder: Path, reading: Reading, kpis: Telling) -> None:
         self.alert_states: Counter[str] = Counter()
         self.dead_reasons: Counter[str] = Counter()
         self._open: dict[str, ChurnAlert] = {}
@@ -208,7 +216,7 @@ class _Results:
         self._kpis = kpis
         self._stack = ExitStack()
 
-    def __enter__(self) -> _Results:
+    def __enter__(self) -> Results:
         def opened(name: str) -> Any:
             return self._stack.enter_context((self._folder / name).open("wb"))
 
@@ -223,6 +231,7 @@ class _Results:
         self._stack.close()
 
     def say(self, decision: Decision) -> None:
+        """Write a decision, and the days of KPIs that are over with it."""
         topic, customer_id, payload = decision
         waiting = self._waiting[topic]
         if payload is None:
@@ -270,6 +279,7 @@ class _Results:
         ]
 
     def refuse(self, source: int, value: bytes | None, error: WireError) -> None:
+        """Write a dead letter."""
         self.dead_reasons[error.reason] += 1
         # A message is refused as soon as it is read, so the reading still stands at its line.
         letter = {
