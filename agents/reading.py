@@ -37,16 +37,23 @@ class Reading:
         for file in self._files:
             self.file += 1
             self.line = 0
-            yield from self._lines(file) if isinstance(file, Lines) else self._records(file)
+            if isinstance(file, Lines):
+                yield from self._lines(file)
+            else:
+                yield from self._records(file)
 
     def _lines(self, file: Lines) -> Iterator[tuple[int, bytes]]:
         input_of_line = self._input_of
+        read = 0
         for block in file.blocks():
-            for line in block or ():
-                self.line += 1
+            if block is None:
+                continue
+            for number, line in enumerate(block, read + 1):
+                self.line = number
                 value = line.rstrip(b"\r\n")
                 if value:
                     yield input_of_line(value), value
+            read += len(block)
 
     def _records(self, file: Records) -> Iterator[tuple[int, Message]]:
         for source, value, headers in file:

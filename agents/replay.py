@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 import orjson
 
 from agents.errors import OperatorError
@@ -28,6 +29,7 @@ from agents.report_page import page
 from agents.settings import Settings
 from schemas.codec import WireError, encode
 from schemas.decisions import ChurnAlert, CustomerScore
+from schemas.kpis import RetentionKpis
 from schemas.learning import ModelSnapshot
 from schemas.topics import INPUTS
 from streams.customer.decision import Decision
@@ -47,6 +49,11 @@ RESULTS = (REPORT, PAGE, *(f"{name}.jsonl" for name in DECISIONS.values()), KPIS
 """The files that a replay writes."""
 
 _MOST_OPEN = 10
+
+_LINES_AT_ONCE = 100
+"""Messages of a topic that are encoded together; the bytes are those of `schemas.codec.encode`."""
+
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 Progress = Callable[[int, int, int], None]
 """Takes bytes done, events done, and the newest event time in epoch milliseconds."""
@@ -93,7 +100,7 @@ def replay_files(
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with _seldom_collected(), TemporaryDirectory(prefix=".replay-", dir=out) as folder:
+        with seldom_collected(), TemporaryDirectory(prefix=".replay-", dir=out) as folder:
             content = _replay_all(Path(folder), settings, files, model, progress, variants or {}, resamples)
             shutil.rmtree(out / VARIANTS, ignore_errors=True)
             if variants:
@@ -106,14 +113,19 @@ def replay_files(
 
 
 @contextmanager
-def _seldom_collected() -> Iterator[None]:
-    """Look for reference cycles seldom: states have none, and looking goes through all of them each time."""
+def seldom_collected() -> Iterator[None]:
+    """Look for reference cycles seldom: states have none, and looking goes through all of them each time.
+
+    What there is before is passed over: modules make no cycles while they are in use.
+    """
     before = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 100)
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 1_000)
     try:
         yield
     finally:
         gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _replay_all(
@@ -154,11 +166,12 @@ def _replay_into(
 ) -> tuple[dict[str, Any], Sample]:
     reading = Reading(files, settings.sources)
     collector = Collector(settings.streams)
-    with _Results(folder, reading, KpiMachine(settings.streams)) as results:
+    with Results(folder, reading, KpiMachine(settings.streams)) as results:
+        say, take = results.say, collector.take
 
         def sink(decision: Decision) -> None:
-            results.say(decision)
-            collector.take(decision, replay.first_ms or 0)
+            say(decision)
+            take(decision, replay.first_ms or 0)
 
         replay = Replay(
             settings.streams,
@@ -183,10 +196,17 @@ def _bytes_done(reading: Reading, replay: Replay, events: int) -> int:
     return reading.bytes_read * (read - waiting) // read
 
 
-class _Results:
+class Telling(Protocol):
+    """Takes decisions and tells days, as `KpiMachine` does."""
+
+    def follow(self, decision: Decision, /) -> list[RetentionKpis]:
+        """Take the next decision; tell the days that are over with it."""
+
+
+class Results:
     """The files of lines while they are written, and what has to be counted on the way."""
 
-    def __init__(self, folder: Path, reading: Reading, kpis: KpiMachine) -> None:
+    def __init__(self, folder: Path, reading: Reading, kpis: Telling) -> None:
         self.alert_states: Counter[str] = Counter()
         self.dead_reasons: Counter[str] = Counter()
         self._open: dict[str, ChurnAlert] = {}
@@ -196,11 +216,13 @@ class _Results:
         self._kpis = kpis
         self._stack = ExitStack()
 
-    def __enter__(self) -> _Results:
+    def __enter__(self) -> Results:
         def opened(name: str) -> Any:
             return self._stack.enter_context((self._folder / name).open("wb"))
 
         self._topics = {topic: opened(f"{name}.jsonl") for topic, name in DECISIONS.items()}
+        self._waiting: dict[str, list[msgspec.Struct | msgspec.Raw]] = {topic: [] for topic in DECISIONS}
+        self._stack.callback(self._flush)  # before the files are closed
         self._told = opened(KPIS)
         self._dead = opened(DEAD_LETTERS)
         return self
@@ -209,22 +231,37 @@ class _Results:
         self._stack.close()
 
     def say(self, decision: Decision) -> None:
-        payload = decision.payload
+        """Write a decision, and the days of KPIs that are over with it."""
+        topic, customer_id, payload = decision
+        waiting = self._waiting[topic]
         if payload is None:
-            line = orjson.dumps({"customer_id": decision.customer_id, "erased": True})
+            waiting.append(msgspec.Raw(orjson.dumps({"customer_id": customer_id, "erased": True})))
         else:
-            line = encode(payload)
-            if isinstance(payload, ChurnAlert):
-                self.alert_states[payload.state] += 1
-                self._open[decision.customer_id] = payload
-                if payload.state == "resolved":
-                    del self._open[decision.customer_id]
-                    self._scores.pop(decision.customer_id, None)
-            elif isinstance(payload, CustomerScore) and decision.customer_id in self._open:
-                self._scores[decision.customer_id] = payload
-        self._topics[decision.topic].write(line + b"\n")
+            waiting.append(payload)
+            if isinstance(payload, CustomerScore):
+                if customer_id in self._open:
+                    self._scores[customer_id] = payload
+            elif isinstance(payload, ChurnAlert):
+                self._follow(payload)
+        if len(waiting) == _LINES_AT_ONCE:
+            self._write(topic)
         for day in self._kpis.follow(decision):
             self._told.write(encode(day) + b"\n")
+
+    def _follow(self, alert: ChurnAlert) -> None:
+        self.alert_states[alert.state] += 1
+        self._open[alert.customer_id] = alert
+        if alert.state == "resolved":
+            del self._open[alert.customer_id]
+            self._scores.pop(alert.customer_id, None)
+
+    def _write(self, topic: str) -> None:
+        self._topics[topic].write(_encode_lines(self._waiting[topic]))
+        self._waiting[topic].clear()
+
+    def _flush(self) -> None:
+        for topic in self._topics:
+            self._write(topic)
 
     def open_alerts(self) -> list[dict[str, Any]]:
         """Tell of the open alerts with the most at risk, with their reasons in words."""
@@ -242,6 +279,7 @@ class _Results:
         ]
 
     def refuse(self, source: int, value: bytes | None, error: WireError) -> None:
+        """Write a dead letter."""
         self.dead_reasons[error.reason] += 1
         # A message is refused as soon as it is read, so the reading still stands at its line.
         letter = {

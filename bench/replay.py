@@ -3,7 +3,8 @@
 First `holdfast replay` itself, on files: reading, routing, decoding, merging, customers, learning, results
 and report written. An event is a line, click or order. What it costs depends on how often customers are
 looked at, so there are three files (`told`). It runs on one core; what counts is events a second of CPU time,
-all its processes, and of wall time, less what the same command needs for one event.
+all its processes, and of wall time, less what the same command needs for one event. A second table says where
+an event's CPU time goes (`bench.replay_parts`); 200,000 a second are 5 microseconds for all of it.
 
 Then three workloads that are in memory before the clock starts, so that what is measured is `streams.replay`
 and nothing is written. CDNOW has orders only, months apart, so most of its work is reviews that time brings;
@@ -36,6 +37,7 @@ from agents.replay import REPORT
 from bench import workload
 from bench.decode import calibrate
 from bench.figures import table
+from bench.replay_parts import QUESTIONS, Parts, in_microseconds
 from bench.stage import WORKER_CORE, on_cores
 from samples import cdnow, shop
 from samples.shop_config import ShopConfig
@@ -98,23 +100,28 @@ def _loop() -> float:
 
 def command_seconds(file: Path, out: Path) -> tuple[float, float]:
     """Run `holdfast replay` on a file, on one core: seconds of wall time and of CPU time."""
-    share = ("--set", "reviews.question_share=0.1")
-    command = [sys.executable, "-m", "agents", *share, "replay", str(file), "--out", str(out)]
+    share = ("--set", f"reviews.question_share={QUESTIONS}")
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), perf_counter()
+    _run(file, "agents", *share, "replay", str(file), "--out", str(out))
+    wall, after = perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _run(file: Path, *command: str) -> str:
+    """Run a module on the core of workers; not among the sources, for a caller may want the compiled ones."""
+    paths = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)]).strip(os.pathsep)
     with on_cores({WORKER_CORE}):
-        paths = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)]).strip(os.pathsep)
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", *command],
             capture_output=True,
             text=True,
             check=False,
-            cwd=file.parent,  # not the sources: a caller may want the compiled hot path
+            cwd=file.parent,
             env=os.environ | {"PYTHONPATH": paths},
         )
-    wall, after = perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise SystemExit(f"holdfast replay fails: {done.stderr[-1500:]}")
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        raise SystemExit(f"{command[0]} fails: {done.stderr[-1500:]}")
+    return done.stdout
 
 
 def told(most: int) -> dict[str, list[bytes]]:
@@ -136,7 +143,7 @@ def told(most: int) -> dict[str, list[bytes]]:
 
 def measure_command(most: int) -> str:
     """Measure `holdfast replay` on files, all of whose results are written; decisions are an event's."""
-    rows = []
+    rates, shares = [], []
     with TemporaryDirectory(prefix="holdfast-bench-") as folder:
         one = Path(folder, "one.jsonl")
         for name, lines in told(most).items():
@@ -144,14 +151,15 @@ def measure_command(most: int) -> str:
             many = Path(folder, "many.jsonl")
             many.write_bytes(b"\n".join(lines) + b"\n")
             clicks = sum(b'"Order ' not in line for line in lines)
-            walls, cpus = [], []
+            walls, cpus, runs = [], [], []
             for _ in range(RUNS):
                 start_wall, start_cpu = command_seconds(one, Path(folder, "out"))
                 wall, cpu = command_seconds(many, Path(folder, "out"))
                 walls.append(len(lines) / (wall - start_wall))
                 cpus.append(len(lines) / (cpu - start_cpu))
+                runs.append(Parts(**orjson.loads(_run(many, "bench.replay_parts", str(many)))))
             decisions = sum(orjson.loads(Path(folder, "out", REPORT).read_bytes())["decisions"].values())
-            rows.append(
+            rates.append(
                 (
                     name,
                     f"{len(lines):,}",
@@ -162,16 +170,13 @@ def measure_command(most: int) -> str:
                     f"{median(walls):,.0f}",
                 )
             )
-    titles = (
-        "holdfast replay",
-        "events",
-        "clicks",
-        "decisions",
-        "events/s of CPU",
-        "most",
-        "of wall time",
-    )
-    return table(titles, rows)
+            parts, total = in_microseconds(runs, len(lines)), 1e6 / median(cpus)
+            cells = (*parts.values(), total - sum(parts.values()), total)
+            shares.append((name, *(f"{cell:.2f}" for cell in cells)))
+    said = "decisions", "events/s of CPU", "most", "of wall time"
+    rate_table = table(("holdfast replay", "events", "clicks", *said), rates)
+    part_table = table(("CPU us an event", *Parts._fields, "rest", "all"), shares)
+    return f"{rate_table}\n\n{part_table}"
 
 
 def main() -> None:
@@ -185,7 +190,7 @@ def main() -> None:
     if not options.core_only:
         print(f"{measure_command(most or EVENTS)}\n", flush=True)
     months = StreamConfig(reviews=ReviewConfig(horizon_days=84.0))
-    tenth = StreamConfig(reviews=ReviewConfig(question_share=0.1))
+    tenth = StreamConfig(reviews=ReviewConfig(question_share=QUESTIONS))
     own = map(orjson.loads, workload.messages(EVENTS, EVENTS // EVENTS_PER_CUSTOMER))
     rows = [
         Row("CDNOW tenth, 84 days", months, cdnow.messages("tenth"), most),

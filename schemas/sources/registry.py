@@ -109,7 +109,8 @@ def input_of(config: SourceConfig) -> InputOf:
 
     def input_of_line(line: bytes) -> int:
         # All names of orders there hold "Order"; in JSON a letter may also be a backslash and its number.
-        if of_segment and b"\\" not in line and b"Order" not in line:
+        # `find` asks faster than `in`, which takes its left side for a number first; one letter is quickest.
+        if of_segment and line.find(b"\\") < 0 and (line.find(b"O") < 0 or line.find(b"Order") < 0):
             return _CLICKS
         try:
             return _ORDERS if is_order(line) else _CLICKS

@@ -75,20 +75,20 @@ class DayKpis:
         day = days.open_day
         flows = days.close()
         level = days.level
-        active = sum(level(("lifecycle", stage, "customers")) for stage in ACTIVE_STAGES)
+        active = sum(level(("lifecycle", stage)).count for stage in ACTIVE_STAGES)
         churned, won_back = flows.get("churned", 0), flows.get("won_back", 0)
-        expected = tuple(level(("loss", span)) for span in LOSS_DAYS)
+        expected = tuple(level(("loss", span)).count for span in LOSS_DAYS)
         today = _Past(active, churned, won_back, flows.get("lost", 0), expected)
         said = RetentionKpis(
             day=_EPOCH + timedelta(days=day),
-            customers=sum(level(("lifecycle", stage, "customers")) for stage in STAGES),
+            customers=sum(level(("lifecycle", stage)).count for stage in STAGES),
             active=active,
             lapsed=churned,
             won_back=won_back,
             lost_value=today.lost / MICRO,
-            historic_value=sum(level(("lifecycle", stage, "historic")) for stage in STAGES) / MICRO,
-            predicted_value=sum(level(("lifecycle", stage, "predicted")) for stage in STAGES) / MICRO,
-            value_at_risk=sum(level(("lifecycle", stage, "at_risk")) for stage in STAGES) / MICRO,
+            historic_value=sum(level(("lifecycle", stage)).historic for stage in STAGES) / MICRO,
+            predicted_value=sum(level(("lifecycle", stage)).predicted for stage in STAGES) / MICRO,
+            value_at_risk=sum(level(("lifecycle", stage)).at_risk for stage in STAGES) / MICRO,
             segments=[_segment(days, flows, dimension, name) for dimension, name in SEGMENTS],
             churn=self._churn(today),
             losses=[self._loss(today, number, days) for number in range(len(LOSS_DAYS))],
@@ -124,7 +124,7 @@ class DayKpis:
         span = LOSS_DAYS[number]
         before = self._before(span)
         expected = today.expected[number]
-        spread = _NINE_IN_TEN * sqrt(days.level(("loss_variance", span)))
+        spread = _NINE_IN_TEN * sqrt(days.level(("loss_variance", span)).count)
         return ChurnLoss(
             days=span,
             expected=expected / MICRO,
@@ -162,15 +162,16 @@ def day_number(day: date) -> int:
 def _segment(
     days: Days, flows: Mapping[Key, int], dimension: Literal["rfm", "lifecycle"], name: str
 ) -> SegmentKpis:
+    level = days.level((dimension, name))
     return SegmentKpis(
         dimension=dimension,
         segment=name,
-        customers=days.level((dimension, name, "customers")),
+        customers=level.count,
         entered=flows.get((dimension, name, "entered"), 0),
         left=flows.get((dimension, name, "left"), 0),
-        historic_value=days.level((dimension, name, "historic")) / MICRO,
-        predicted_value=days.level((dimension, name, "predicted")) / MICRO,
-        value_at_risk=days.level((dimension, name, "at_risk")) / MICRO,
+        historic_value=level.historic / MICRO,
+        predicted_value=level.predicted / MICRO,
+        value_at_risk=level.at_risk / MICRO,
     )
 
 
@@ -181,7 +182,7 @@ def _alerts(days: Days, flows: Mapping[Key, int]) -> AlertKpis:
         ordered=flows.get(("alerts", "ordered"), 0),
         risk_fell=flows.get(("alerts", "risk_fell"), 0),
         lapsed=flows.get(("alerts", "lapsed"), 0),
-        open=days.level(("alerts", "open")),
+        open=days.level(("alerts", "open")).count,
         value_at_risk=flows.get(("alerts", "value_at_risk"), 0) / MICRO,
     )
 

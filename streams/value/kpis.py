@@ -21,9 +21,11 @@ open, and each of the `segments.active_days` ahead, a few dozen numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from math import log
+from typing import Final
 
-from schemas.codec import epoch_ms
+from schemas.codec import utc
 from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
 from schemas.kpis import RetentionKpis
 from schemas.learning import Example
@@ -42,6 +44,7 @@ GRACE_MS = 6 * HOUR_MS
 """A day is told so long after its end."""
 
 _NEVER = 2**31
+_EPOCH: Final = utc(0)
 
 _PROSPECT = LIFECYCLE_NAMES[PROSPECT]
 
@@ -49,42 +52,30 @@ _SURE = 1e-9
 """How near to 0 and 1 a risk is taken to come."""
 
 
-_Levels = tuple[Key, Key, Key, Key]
+# Named once, and as keys: the compiler would make a new tuple of one each time.
+_RFM_LEVELS: dict[str, Key] = {name: ("rfm", name) for name in RFM_NAMES}
+_STAGE_LEVELS: dict[str, Key] = {name: ("lifecycle", name) for name in LIFECYCLE_NAMES}
 
 
-def _levels(dimension: str, name: str) -> _Levels:
-    return (
-        (dimension, name, "customers"),
-        (dimension, name, "historic"),
-        (dimension, name, "predicted"),
-        (dimension, name, "at_risk"),
-    )
+def _rfm_level(name: str) -> Key:
+    level = _RFM_LEVELS.get(name)  # a topic may hold a name that this program does not know
+    return ("rfm", name) if level is None else level
 
 
-# Named once: each score changes eight levels.
-_RFM_LEVELS = {name: _levels("rfm", name) for name in RFM_NAMES}
-_STAGE_LEVELS = {name: _levels("lifecycle", name) for name in LIFECYCLE_NAMES}
+def _stage_level(name: str) -> Key:
+    level = _STAGE_LEVELS.get(name)
+    return ("lifecycle", name) if level is None else level
 
 
-def _rfm_levels(name: str) -> _Levels:
-    levels = _RFM_LEVELS.get(name)  # a topic may hold a name that this program does not know
-    return _levels("rfm", name) if levels is None else levels
-
-
-def _stage_levels(name: str) -> _Levels:
-    levels = _STAGE_LEVELS.get(name)
-    return _levels("lifecycle", name) if levels is None else levels
-
-
-_LOSSES = tuple((span, ("loss", span), ("loss_variance", span)) for span in LOSS_DAYS)
+_LOSSES: list[tuple[int, Key, Key]] = [(span, ("loss", span), ("loss_variance", span)) for span in LOSS_DAYS]
 
 
 class _Known:
     """What the newest score of a customer says; money in millionths."""
 
     __slots__ = (
-        "at_ms", "at_risk", "chance", "historic", "lapse_ms", "lifecycle", "order_ms", "predicted", "rfm",
-        "traits",
+        "at_ms", "at_risk", "historic", "lapse_ms", "lifecycle", "loss", "order_ms", "predicted", "rfm",
+        "traits", "variance",
     )  # fmt: skip
 
     def __init__(
@@ -96,9 +87,7 @@ class _Known:
         historic: int,
         predicted: int,
         at_risk: int,
-        lapse_ms: int,
-        chance: float,
-        traits: tuple[tuple[str, str], ...] = (),
+        traits: tuple[Key, ...],
     ) -> None:
         self.at_ms = at_ms
         self.order_ms = order_ms
@@ -107,13 +96,20 @@ class _Known:
         self.historic = historic
         self.predicted = predicted
         self.at_risk = at_risk
-        self.lapse_ms = lapse_ms  # when silence will make the customer lapse; 0 where it has
-        self.chance = chance  # to lapse then
         self.traits = traits
+        self.lapse_ms = 0  # when silence will make the customer lapse; 0 where it has
+        self.loss = 0  # to be expected of that, and its variance
+        self.variance = 0
 
-    def levels(self) -> list[_Levels]:
+    def may_lapse(self, lapse_ms: int, chance: float) -> None:
+        """Say when silence will make the customer lapse, and how likely it will last until then."""
+        self.lapse_ms = lapse_ms
+        self.loss = round(chance * self.predicted)
+        self.variance = round(chance * (1.0 - chance) * self.predicted**2)
+
+    def levels(self) -> list[Key]:
         """List the groups that the customer counts in."""
-        return [_rfm_levels(self.rfm), _stage_levels(self.lifecycle), *[_levels(*one) for one in self.traits]]
+        return [_rfm_level(self.rfm), _stage_level(self.lifecycle), *self.traits]
 
 
 class Going:
@@ -148,9 +144,25 @@ def event_time_ms(decision: Decision) -> int | None:
     True
     """
     payload = decision.payload
-    if isinstance(payload, (CustomerScore, ChurnAlert, SegmentChange)):
-        return epoch_ms(payload.event_time)
-    return epoch_ms(payload.matured_at) if isinstance(payload, Example) else None
+    if isinstance(payload, CustomerScore):  # one by one: most are scores
+        return _ms(payload.event_time)
+    if isinstance(payload, SegmentChange):
+        return _ms(payload.event_time)
+    if isinstance(payload, Example):
+        return _ms(payload.matured_at)
+    return _ms(payload.event_time) if isinstance(payload, ChurnAlert) else None
+
+
+def _ms(moment: datetime) -> int:
+    """Do what `schemas.codec.epoch_ms` does, compiled and without its slow division."""
+    since = moment - _EPOCH
+    return since.days * DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000
+
+
+def _whole_ms(days: float) -> int:
+    """Do what `days_ms` does, which keeps the answers: silences are all different."""
+    whole_ms = int(days * DAY_MS)
+    return whole_ms if whole_ms / DAY_MS >= days else whole_ms + 1
 
 
 class KpiMachine:
@@ -213,7 +225,8 @@ class KpiMachine:
                 self._remove(decision.customer_id, self._newest_ms // DAY_MS)
             return
         day = at_ms // DAY_MS
-        self._newest_ms = max(self._newest_ms, at_ms)
+        if at_ms > self._newest_ms:
+            self._newest_ms = at_ms
         self._days.reach(day)
         if day < self._days.open_day:
             self._days.flow(day, "late", 1)
@@ -243,68 +256,57 @@ class KpiMachine:
         self._known[customer_id] = now
 
     def _read(self, score: CustomerScore, event_ms: int, at_ms: int) -> _Known:
-        order_ms = event_ms - days_ms(score.time_since_last_order_days)
-        lapse_ms, chance = 0, 0.0
-        if score.lifecycle in ACTIVE_STAGES and order_ms + self._lapse_ms > at_ms:
-            lapse_ms = order_ms + self._lapse_ms
+        known = _Known(
+            at_ms,
+            event_ms - _whole_ms(score.time_since_last_order_days),
+            score.rfm,
+            score.lifecycle,
+            round(score.historic_value * MICRO),
+            round(score.predicted_value * MICRO),
+            round(score.value_at_risk * MICRO),
+            _traits_of(score) if score.traits else (),
+        )
+        lapse_ms = known.order_ms + self._lapse_ms
+        if lapse_ms > at_ms and known.lifecycle in ACTIVE_STAGES:
             chance = prob_silent(
                 min(max(score.risk, _SURE), 1.0 - _SURE),
                 score.horizon_days,
                 (lapse_ms - at_ms) / DAY_MS,
                 self._prior_orders + score.orders - 1,
             )
-        return _Known(
-            at_ms=at_ms,
-            order_ms=order_ms,
-            rfm=score.rfm,
-            lifecycle=score.lifecycle,
-            historic=round(score.historic_value * MICRO),
-            predicted=round(score.predicted_value * MICRO),
-            at_risk=round(score.value_at_risk * MICRO),
-            lapse_ms=lapse_ms,
-            chance=chance,
-            traits=tuple(
-                (f"{TRAIT}{name}", trait_text(value))
-                for name, value in score.traits.items()
-                if value is not None
-            ),
-        )
+            known.may_lapse(lapse_ms, chance)
+        return known
 
     def _hold(self, known: _Known, day: int, sign: int) -> None:
         """Add what a score holds to the levels from a day on, or take it off again."""
         historic, predicted, at_risk = sign * known.historic, sign * known.predicted, sign * known.at_risk
-        for levels in known.levels():
-            self._hold_in(levels, day, sign, historic, predicted, at_risk)
-        self._hold_loss(known, day, sign)
+        for level in known.levels():
+            self._days.hold(day, None, level, sign, historic, predicted, at_risk)
+        self._hold_loss(known.lapse_ms, day, sign * known.loss, sign * known.variance)
 
     def _replace(self, before: _Known, now: _Known, day: int) -> None:
-        """Take one score off and add the next; of a segment that stays the same only the difference."""
-        if (before.rfm, before.lifecycle, before.traits) != (now.rfm, now.lifecycle, now.traits):
+        """Take one score off and add the next; of what stays the same only the difference."""
+        if before.rfm != now.rfm or before.lifecycle != now.lifecycle or before.traits != now.traits:
             self._hold(before, day, -1)
             self._hold(now, day, 1)
             return
         historic, predicted = now.historic - before.historic, now.predicted - before.predicted
         at_risk = now.at_risk - before.at_risk
-        for levels in now.levels():
-            self._hold_in(levels, day, 0, historic, predicted, at_risk)
-        self._hold_loss(before, day, -1)
-        self._hold_loss(now, day, 1)
-
-    def _hold_in(
-        self, levels: _Levels, day: int, customers: int, historic: int, predicted: int, at_risk: int
-    ) -> None:
         days = self._days
-        days.hold(day, None, levels[0], customers)
-        days.hold(day, None, levels[1], historic)
-        days.hold(day, None, levels[2], predicted)
-        days.hold(day, None, levels[3], at_risk)
+        days.hold(day, None, _rfm_level(now.rfm), 0, historic, predicted, at_risk)
+        days.hold(day, None, _stage_level(now.lifecycle), 0, historic, predicted, at_risk)
+        for trait in now.traits:
+            days.hold(day, None, trait, 0, historic, predicted, at_risk)
+        if before.lapse_ms == now.lapse_ms:
+            self._hold_loss(now.lapse_ms, day, now.loss - before.loss, now.variance - before.variance)
+        else:
+            self._hold_loss(before.lapse_ms, day, -before.loss, -before.variance)
+            self._hold_loss(now.lapse_ms, day, now.loss, now.variance)
 
-    def _hold_loss(self, known: _Known, day: int, sign: int) -> None:
-        if not known.lapse_ms:
+    def _hold_loss(self, lapse_ms: int, day: int, loss: int, variance: int) -> None:
+        if not lapse_ms:
             return
-        loss = sign * round(known.chance * known.predicted)
-        variance = sign * round(known.chance * (1.0 - known.chance) * known.predicted**2)
-        end = -(-known.lapse_ms // DAY_MS) - 1  # the day at whose end the customer has lapsed, if at all
+        end = -(-lapse_ms // DAY_MS) - 1  # the day at whose end the customer has lapsed, if at all
         days = self._days
         for span, loss_level, variance_level in _LOSSES:
             first = max(day, end - span)
@@ -351,3 +353,10 @@ class KpiMachine:
             self._hold(known, day, -1)
             self._move(known, None, day)
             self._alerts.forget(customer_id, day)
+
+
+def _traits_of(score: CustomerScore) -> tuple[Key, ...]:
+    """Name the groups of what is known of a customer."""
+    return tuple(
+        (f"{TRAIT}{name}", trait_text(value)) for name, value in score.traits.items() if value is not None
+    )

@@ -19,8 +19,6 @@ TRAIT: Final = "trait/"
 MOST_VALUES = 20
 """Values of one trait that are told by name."""
 
-_MEASURES = ("customers", "historic", "predicted", "at_risk")
-
 
 def trait_text(value: Trait) -> str:
     """Write a trait as text.
@@ -39,15 +37,15 @@ def trait_kpis(days: Days) -> list[TraitKpis]:
     Examples
     --------
     >>> days = Days(first=10)
-    >>> days.hold(10, None, ("trait/plan", "gold", "customers"), 3)
+    >>> days.hold(10, None, ("trait/plan", "gold"), 3)
     >>> _ = days.close()
     >>> [(one.trait, one.value, one.customers) for one in trait_kpis(days)]
     [('plan', 'gold', 3)]
     """
     values: dict[str, list[tuple[int, str]]] = {}
     for key in days.held():
-        if isinstance(key, tuple) and key[-1] == "customers" and str(key[0]).startswith(TRAIT):
-            values.setdefault(str(key[0]), []).append((-days.level(key), str(key[1])))
+        if isinstance(key, tuple) and str(key[0]).startswith(TRAIT) and days.level(key).count:
+            values.setdefault(str(key[0]), []).append((-days.level(key).count, str(key[1])))
     told = []
     for dimension in sorted(values):
         ordered = [value for _, value in sorted(values[dimension])]
@@ -58,14 +56,12 @@ def trait_kpis(days: Days) -> list[TraitKpis]:
 
 
 def _told(days: Days, dimension: str, values: list[str], value: str | None) -> TraitKpis:
-    customers, historic, predicted, at_risk = (
-        sum(days.level((dimension, one, measure)) for one in values) for measure in _MEASURES
-    )
+    levels = [days.level((dimension, one)) for one in values]
     return TraitKpis(
         trait=dimension.removeprefix(TRAIT),
         value=value,
-        customers=customers,
-        historic_value=historic / MICRO,
-        predicted_value=predicted / MICRO,
-        value_at_risk=at_risk / MICRO,
+        customers=sum(level.count for level in levels),
+        historic_value=sum(level.historic for level in levels) / MICRO,
+        predicted_value=sum(level.predicted for level in levels) / MICRO,
+        value_at_risk=sum(level.at_risk for level in levels) / MICRO,
     )
