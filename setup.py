@@ -24,10 +24,13 @@ HOT_PATH = [
     "streams/customer/history.py",
     "streams/customer/lifecycle.py",
     "streams/customer/machine.py",
+    "streams/customer/dedupe.py",
+    "streams/customer/packing.py",
     "streams/customer/reviews.py",
     "streams/customer/rfm.py",
     "streams/customer/silence.py",
     "streams/customer/state.py",
+    "streams/customer/state_codec.py",
     "streams/customer/verdicts.py",
     "streams/evaluation/audit.py",  # a judge: compiled with the class that it extends, or not at all
     "streams/identity/machine.py",

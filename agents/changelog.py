@@ -22,7 +22,8 @@ from aiokafka.errors import OffsetOutOfRangeError
 from agents.transport import FETCHING, OutputRecord, as_read
 from schemas.learning import ModelSnapshot
 from streams.customer.machine import at_hand_of
-from streams.customer.state import CustomerState, encode_state
+from streams.customer.state import CustomerState
+from streams.customer.state_codec import encode_state
 
 MARKER_KEY = b"\x00marker"
 """No customer id has this key: ids are printable."""

@@ -22,7 +22,7 @@ import msgspec
 from agents.changelog import MARKER_KEY, LogReplaced, Marker, read_log, read_marker
 from agents.errors import OperatorError
 from agents.stores import Change, Position, StateStore, StoreDamaged, VisitorChange
-from streams.customer.state import decode_state
+from streams.customer.state_codec import decode_state
 from streams.identity.visitor import VISITOR_KEY, decode_visitor
 
 log = logging.getLogger(__name__)

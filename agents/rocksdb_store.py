@@ -57,7 +57,8 @@ from agents.stores import (
 )
 from agents.transport import OutputRecord
 from streams.config import HOUR_MS
-from streams.customer.state import STATE_VERSION, CustomerState, decode_state
+from streams.customer.state import STATE_VERSION, CustomerState
+from streams.customer.state_codec import decode_state
 from streams.identity.visitor import VISITOR_KEY
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 from agents.errors import OperatorError
 from agents.settings import Settings
 from agents.transport import OutputRecord
-from streams.customer.state import CustomerState, decode_state, encode_state
+from streams.customer.state import CustomerState
+from streams.customer.state_codec import decode_state, encode_state
 
 
 class Position(NamedTuple):
@@ -155,7 +156,8 @@ class MemoryStore(StateStore):
 
     Examples
     --------
-    >>> from streams.customer.state import encode_state, new_state
+    >>> from streams.customer.state_codec import encode_state
+    >>> from streams.customer.state import new_state
     >>> store = MemoryStore()
     >>> state = new_state(1, 2)
     >>> store.restore([Change("a", encode_state(state), state), Change("b", None, None)])

@@ -48,7 +48,7 @@ from samples.shop_config import ShopConfig
 from schemas.codec import utc
 from schemas.learning import ModelSnapshot
 from schemas.topics import CHANGELOG, CLICKSTREAM, INPUTS, ORDERS
-from streams.customer.state import encode_state
+from streams.customer.state_codec import encode_state
 from streams.replay import Replay
 
 CUSTOMERS = 1_000_000

@@ -30,7 +30,8 @@ from bench.faults.oracle import OUTPUTS, Spoken, spoken
 from schemas.codec import encode
 from schemas.topics import CHANGELOG, INPUTS
 from streams.customer.decision import Decision
-from streams.customer.state import decode_state, facts
+from streams.customer.state import facts
+from streams.customer.state_codec import decode_state
 from streams.learning.served import Served, untrained
 from streams.replay import Replay
 from tests.streams.build import simulated

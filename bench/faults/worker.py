@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 1e6
 
 def state_hash(states: Any) -> tuple[int, str]:
     """Hash the states of a partition, in the order of customers."""
-    from streams.customer.state import encode_state
+    from streams.customer.state_codec import encode_state
 
     whole = sha256()
     count = 0

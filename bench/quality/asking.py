@@ -27,7 +27,7 @@ from schemas.topics import INPUTS
 from streams.config import DAY_MS, AlertConfig, ReviewConfig, StreamConfig
 from streams.customer.features import FEATURE_NAMES, features
 from streams.customer.machine import CustomerMachine
-from streams.customer.state import digest
+from streams.customer.packing import digest
 from streams.learning.machine import LearnerMachine
 from streams.learning.served import Served, no_order_log_odds, untrained
 from streams.replay import Replay

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from schemas.decisions import AlertCause, AlertState, Change, Reason, RiskBand
 from streams.config import DAY_MS, AlertConfig
 from streams.customer.features import FAMILIES, FAMILY_OF, FEATURES, families_of
-from streams.customer.state import digest
+from streams.customer.packing import digest
 
 MOST_REASONS: Final = 4
 MOST_CHANGES: Final = 3

@@ -28,6 +28,7 @@ from schemas.events import Cancellation, Funnel, Order, Refund
 from streams.config import SegmentConfig
 from streams.customer.decay import forward_weight
 from streams.customer.lifecycle import comes_back
+from streams.customer.packing import digest
 from streams.customer.state import (
     CATEGORY_CELLS,
     NO_TIME,
@@ -37,7 +38,6 @@ from streams.customer.state import (
     SESSIONS_HALF_LIFE_MS,
     VIEWS_HALF_LIFE_MS,
     CustomerState,
-    digest,
 )
 from streams.customer.state_wire import RecentOrder
 

@@ -36,6 +36,7 @@ from streams.clock.timers import NOT_SET, Timer, Timers
 from streams.clock.watermark import NEVER_MS, Watermark
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, StreamConfig, days_ms
 from streams.customer.decision import OUTCOMES, Decision, Outcome
+from streams.customer.dedupe import forget_messages, seen_message
 from streams.customer.features import FEATURE_NAMES
 from streams.customer.history import (
     answer_questions,
@@ -47,19 +48,10 @@ from streams.customer.history import (
     retract_answers,
 )
 from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT, lifecycle_stage, next_stage_ms
+from streams.customer.packing import digest, unpack
 from streams.customer.reviews import becomes_question, next_review_ms
 from streams.customer.rfm import RFM_NAMES, next_border_ms, rfm_segment
-from streams.customer.state import (
-    MOST_QUESTIONS,
-    NO_TIME,
-    CustomerState,
-    digest,
-    forget_messages,
-    move_landmark,
-    new_state,
-    seen_message,
-    unpack,
-)
+from streams.customer.state import MOST_QUESTIONS, NO_TIME, CustomerState, move_landmark, new_state
 from streams.customer.state_wire import Question
 from streams.customer.verdicts import Judge, Look
 from streams.learning.served import Served

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Final
 
 from streams.config import DAY_MS, ReviewConfig, days_ms
-from streams.customer.state import NO_TIME, digest
+from streams.customer.packing import digest
+from streams.customer.state import NO_TIME
 
 WEEK_MS: Final = 7 * DAY_MS
 MONTH_MS: Final = 30 * DAY_MS

@@ -6,12 +6,8 @@ replay. The `Verdict` holds what a model made of them: the risk last served, the
 moment at which the risk will cross. Keeping them apart is what makes segments and labels
 reproducible while the model keeps learning.
 
-A state travels as a msgpack array in field order (`streams.customer.state_wire`). A field is only ever
-appended, with a default; anything else raises `STATE_VERSION`. States of the version before are read too.
-What is not there takes one byte: sums that are zero go as the integer, for a float always takes nine. What
-follows from other fields does not travel: when and what the last order was stand among the newest orders,
-and what is due next is mostly the next review. What few customers have comes last and is left out where it is
-not there.
+How a state travels is the business of `streams.customer.state_codec`; which messages were seen that of
+`streams.customer.dedupe`.
 
 With `segments.borders = "learned"` a model draws the borders of the RFM cells, so `rfm` is a part of the
 verdict then, though it stands among the facts, and the moment at which silence leads over such a border is
@@ -20,30 +16,16 @@ the verdict's `border_ms` (decision 19).
 
 from __future__ import annotations
 
-import struct
-from array import array
-from collections.abc import Collection
-from hashlib import blake2b
 from typing import Final
 
-import msgspec
 from librt.vecs import vec
 
 from streams.clock.timers import Timer
 from streams.customer.decay import faded, landmark_is_stale
+from streams.customer.packing import pack_short
 from streams.customer.state_wire import Question, RecentOrder, StateOnWire, Traits, VerdictOnWire
-from streams.customer.state_wire_v1 import upgraded
 
 STATE_VERSION: Final = 2
-
-AS_RISK: Final = 2
-"""On the wire, in the place of the published risk: it is the risk of the latest review."""
-
-AS_REVIEW: Final = 1
-AS_BORDER: Final = 2
-AS_CROSSING: Final = 3
-AS_DRAWN_BORDER: Final = 4
-"""On the wire, in the place of the moment when something is due: it is that of the review, and so on."""
 
 NO_TIME: Final = 0
 """No such moment; event times start in 1990."""
@@ -60,17 +42,8 @@ RECENT_ORDERS: Final = 4
 CATEGORY_CELLS: Final = 32
 """Cells that categories are hashed to, a bit each; how many are taken tells how many categories there are."""
 
-RECENT_MESSAGES: Final = 64
-"""Message ids kept in each of the two generations."""
-
 MOST_QUESTIONS: Final = 128
 """Open questions of one customer; a house account that orders all day must not outgrow a record."""
-
-DEDUPE_MS: Final = 86_400_000
-"""A generation of message ids lasts a day, so an id is known for a day at least and three at most."""
-
-_DIGEST: Final = 8
-_NOTHING_HASHED: Final = blake2b(digest_size=_DIGEST)
 
 
 class Verdict:
@@ -319,170 +292,11 @@ def _values(remembered: object, names: tuple[str, ...]) -> tuple[object, ...]:
     return tuple([getattr(remembered, name) for name in names])
 
 
-def _brief(amount: float) -> object:
-    return amount if amount != 0.0 else 0
-
-
-def _on_wire(state: CustomerState) -> tuple[object, ...]:
-    """Give the fields as they travel; what follows from others, or is not there, takes one byte."""
-    recent = state.recent_orders
-    verdict = state.verdict
-    due_ms = verdict.due_ms
-    if due_ms == state.review_ms:
-        due_ms = AS_REVIEW
-    elif due_ms == state.border_ms:
-        due_ms = AS_BORDER
-    elif due_ms == verdict.crossing_ms:
-        due_ms = AS_CROSSING
-    elif due_ms == verdict.border_ms:
-        due_ms = AS_DRAWN_BORDER
-    judged = (
-        verdict.risk,
-        AS_RISK if verdict.published == verdict.risk else verdict.published,
-        verdict.values,
-        verdict.crossing_ms,
-        verdict.episode,
-        verdict.episode_ms,
-        due_ms,
-    )
-    fields = (
-        state.version,
-        state.first_ms,
-        state.clock_ms,
-        state.landmark_ms - state.first_ms,
-        state.click_ms,
-        state.session_ms,
-        _brief(state.views),
-        _brief(state.sessions),
-        _brief(state.carts),
-        state.orders,
-        state.revenue,
-        _brief(state.refunded),
-        _brief(state.discounted),
-        state.first_order_ms - state.first_ms if state.orders else 0,
-        0 if recent else state.order_ms,
-        0 if recent else state.order_amount,
-        state.orders_short,
-        state.orders_long,
-        state.won_back,
-        recent,
-        state.refunds,
-        state.cancelled,
-        state.ids_now,
-        state.ids_before,
-        state.ids_ms,
-        state.applied,
-        state.review_ms,
-        state.border_ms,
-        state.questions,
-        state.rfm,
-        state.lifecycle,
-        judged if verdict.border_ms == NO_TIME else (*judged, verdict.border_ms),
-        _brief(state.sessions_short),
-        state.cart_ms,
-        state.items,
-        state.category_cells,
-        state.categories,
-        state.gap_ms,
-    )
-    return fields if state.traits is None else (*fields, state.traits)
-
-
 FIELDS: tuple[str, ...] = StateOnWire.__struct_fields__
 """Names of a state's fields in the order of the wire: the version first, whatever follows."""
 
 VERDICT_FIELDS: tuple[str, ...] = VerdictOnWire.__struct_fields__
 """The same of a verdict."""
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(StateOnWire).decode
-
-
-def encode_state(state: CustomerState) -> bytes:
-    """Write a state for the changelog."""
-    return _encode(_on_wire(state))
-
-
-def decode_state(value: bytes) -> CustomerState:
-    """Read a state back.
-
-    Raises
-    ------
-    ValueError
-        When the bytes are no state, or one of a version that this program does not know.
-
-    Examples
-    --------
-    >>> state = new_state(1_000, inputs=2)
-    >>> decode_state(encode_state(state)) == state
-    True
-    """
-    try:
-        wire = upgraded(value) or _decode(value)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"not a customer state: {error}") from error
-    if wire.version != STATE_VERSION:
-        raise ValueError(f"customer state of version {wire.version}, this program knows {STATE_VERSION}")
-    verdict = wire.verdict
-    recent = wire.recent_orders
-    first_ms, due_ms = wire.first_ms, verdict.due_ms
-    if due_ms == AS_REVIEW:
-        due_ms = wire.review_ms
-    elif due_ms == AS_BORDER:
-        due_ms = wire.border_ms
-    elif due_ms == AS_CROSSING:
-        due_ms = verdict.crossing_ms
-    elif due_ms == AS_DRAWN_BORDER:
-        due_ms = verdict.border_ms
-    return CustomerState(
-        first_ms=first_ms,
-        clock_ms=wire.clock_ms,
-        landmark_ms=first_ms + wire.landmark_ms,
-        click_ms=wire.click_ms,
-        session_ms=wire.session_ms,
-        views=wire.views,
-        sessions=wire.sessions,
-        carts=wire.carts,
-        orders=wire.orders,
-        revenue=wire.revenue,
-        refunded=wire.refunded,
-        discounted=wire.discounted,
-        first_order_ms=first_ms + wire.first_order_ms if wire.orders else NO_TIME,
-        order_ms=recent[-1][1] if recent else wire.order_ms,
-        order_amount=recent[-1][2] if recent else wire.order_amount,
-        orders_short=wire.orders_short,
-        orders_long=wire.orders_long,
-        won_back=wire.won_back,
-        recent_orders=recent,
-        refunds=wire.refunds,
-        cancelled=wire.cancelled,
-        ids_now=wire.ids_now,
-        ids_before=wire.ids_before,
-        ids_ms=wire.ids_ms,
-        applied=wire.applied,
-        review_ms=wire.review_ms,
-        border_ms=wire.border_ms,
-        questions=wire.questions,
-        rfm=wire.rfm,
-        lifecycle=wire.lifecycle,
-        verdict=Verdict(
-            verdict.risk,
-            verdict.risk if verdict.published == AS_RISK else verdict.published,
-            verdict.values,
-            verdict.crossing_ms,
-            verdict.episode,
-            verdict.episode_ms,
-            due_ms,
-            verdict.border_ms,
-        ),
-        sessions_short=wire.sessions_short,
-        cart_ms=wire.cart_ms,
-        items=wire.items,
-        category_cells=wire.category_cells,
-        categories=wire.categories,
-        gap_ms=wire.gap_ms,
-        traits=wire.traits,
-    )
 
 
 def facts(state: CustomerState) -> list[object]:
@@ -495,92 +309,6 @@ def facts(state: CustomerState) -> list[object]:
     plain: list[object] = [getattr(state, name) for name in FIELDS if name not in hidden]
     plain.append([(q.asked_ms, q.by_order, q.ordered, q.features) for q in state.questions])
     return plain
-
-
-def pack(values: Collection[float]) -> bytes:
-    """Pack numbers as 32-bit floats.
-
-    Examples
-    --------
-    >>> unpack(pack([0.5, 2.0]))
-    [0.5, 2.0]
-    """
-    return struct.pack(f"={len(values)}f", *values)  # half as long as an array of them
-
-
-def pack_short(values: Collection[float]) -> bytes:
-    """Pack numbers as the upper three bytes of 32-bit floats: all firsts, all seconds, all thirds.
-
-    Examples
-    --------
-    >>> len(pack_short([0.1, 2.0])), [round(value, 4) for value in unpack_short(pack_short([0.1, 2.0]))]
-    (6, [0.1, 2.0])
-    """
-    packed = pack(values)
-    return packed[3::4] + packed[2::4] + packed[1::4]
-
-
-def unpack_short(packed: bytes) -> list[float]:
-    """Unpack what `pack_short` packed: to four digits or more, which is enough to tell what has changed."""
-    count = len(packed) // 3
-    whole = bytearray(4 * count)
-    whole[3::4] = packed[:count]
-    whole[2::4] = packed[count : 2 * count]
-    whole[1::4] = packed[2 * count :]
-    return unpack(bytes(whole))
-
-
-def unpack(packed: bytes) -> list[float]:
-    """Unpack what `pack` packed; the values are those that a model was asked with."""
-    values = array("f")
-    values.frombytes(packed)
-    return values.tolist()
-
-
-def digest(text: str) -> bytes:
-    """Reduce an id to 8 bytes that are the same in every process.
-
-    Examples
-    --------
-    >>> digest("m-1").hex()
-    'd27ad701a6859b35'
-    """
-    hashing = _NOTHING_HASHED.copy()  # half as long as a new one with its size by keyword
-    hashing.update(text.encode())
-    return hashing.digest()
-
-
-def seen_message(state: CustomerState, message_id: str, time_ms: int) -> bool:
-    """Tell whether the message was seen before, and remember it.
-
-    Two generations of a day each are kept, so a repeat within a day is always found unless more
-    than `RECENT_MESSAGES` others came in between in each.
-    """
-    key = digest(message_id)
-    if (state.ids_now and _holds(state.ids_now, key)) or (state.ids_before and _holds(state.ids_before, key)):
-        return True
-    if time_ms - state.ids_ms >= DEDUPE_MS:
-        recent = time_ms - state.ids_ms < 2 * DEDUPE_MS
-        state.ids_before = state.ids_now if recent else b""
-        state.ids_now = key
-        state.ids_ms = time_ms
-    else:
-        state.ids_now = state.ids_now[-_DIGEST * (RECENT_MESSAGES - 1) :] + key
-    return False
-
-
-def _holds(ids: bytes, key: bytes) -> bool:
-    at = ids.find(key)  # `in` would first try the key as a number, and throw that error away
-    while at % _DIGEST and at >= 0:  # found across two neighbours: look on
-        at = ids.find(key, at + 1)
-    return at >= 0
-
-
-def forget_messages(state: CustomerState, as_of_ms: int) -> None:
-    """Drop message ids that are older than the window: a silent customer needs none."""
-    if state.ids_ms and as_of_ms - state.ids_ms >= 2 * DEDUPE_MS:
-        state.ids_now = state.ids_before = b""
-        state.ids_ms = NO_TIME
 
 
 def move_landmark(state: CustomerState, time_ms: int) -> None:

@@ -1,7 +1,7 @@
 """What a customer's state looks like on the wire: msgpack arrays, in the order of the fields.
 
 A state is written as a tuple, which is quicker than making a Struct first, and read as a Struct, which
-checks every type. These shapes are apart from `streams.customer.state` because that module may be
+checks every type. These shapes are apart from `streams.customer.state_codec` because that module may be
 compiled, and a Struct must be made by the interpreter.
 """
 
@@ -61,7 +61,7 @@ class StateOnWire(msgspec.Struct, array_like=True, gc=False):
 
     `landmark_ms` and `first_order_ms` count from `first_ms`. `order_ms` and `order_amount` are 0 where they
     are those of the last of the `recent_orders`. `published` and `due_ms` of the verdict are small integers
-    where they are those of another field (`streams.customer.state.AS_RISK`, `AS_REVIEW` and its neighbours).
+    where they are those of another field (see the `AS_` constants of `streams.customer.state_codec`).
     What has a default is left out where it has it, so it comes last.
     """
 

@@ -30,9 +30,10 @@ from streams.customer.crossing import crossing_ms
 from streams.customer.decision import Decision
 from streams.customer.features import families_of, features
 from streams.customer.lifecycle import LIFECYCLE_NAMES
+from streams.customer.packing import digest, pack, unpack_short
 from streams.customer.rfm import RFM_NAMES
 from streams.customer.silence import Silence
-from streams.customer.state import NO_TIME, CustomerState, Verdict, digest, pack, unpack_short
+from streams.customer.state import NO_TIME, CustomerState, Verdict
 from streams.learning.served import Served, log_odds_of, risk_of
 from streams.segments.traits import amount_of, shown
 from streams.value.clv import historic_value, lifetime_value, valuer_of

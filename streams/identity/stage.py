@@ -28,7 +28,7 @@ from typing import Final
 from schemas.events import Funnel
 from schemas.identity import is_nobodys
 from streams.config import IdentityConfig, days_ms
-from streams.customer.state import digest
+from streams.customer.packing import digest
 from streams.identity.visitor import (
     Given,
     Joined,

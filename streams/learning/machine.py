@@ -17,7 +17,7 @@ import msgspec
 from schemas.codec import epoch_ms
 from schemas.learning import Example, ModelSnapshot
 from streams.config import StreamConfig
-from streams.customer.state import digest
+from streams.customer.packing import digest
 from streams.learning.pool import Pool, PoolState
 from streams.learning.prequential import Prequential
 from streams.segments.learner import SegmentLearner, SegmentsState

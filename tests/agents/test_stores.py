@@ -31,7 +31,8 @@ from agents.settings import load as load_settings
 from agents.stores import Change, MemoryStore, Position, StateStore, StoreDamaged, VisitorChange, open_store
 from streams.config import DAY_MS, HOUR_MS, ReviewConfig, StreamConfig
 from streams.customer.machine import CustomerMachine
-from streams.customer.state import CustomerState, decode_state, encode_state, new_state
+from streams.customer.state import CustomerState, new_state
+from streams.customer.state_codec import decode_state, encode_state
 from tests.streams.build import Shop, random_events, recorded, rich_model, spoken
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,7 @@ from schemas.topics import INPUTS
 from streams.config import AlertConfig, ReviewConfig, SegmentConfig, StreamConfig, ValueConfig
 from streams.customer import machine
 from streams.customer.decision import Decision
-from streams.customer.state import decode_state, encode_state
+from streams.customer.state_codec import decode_state, encode_state
 from streams.replay import Replay
 
 

@@ -24,7 +24,8 @@ from agents.client import partition_of, send
 from agents.routing import route
 from agents.settings import Settings, load
 from schemas.topics import CHANGELOG, INPUTS
-from streams.customer.state import CustomerState, decode_state
+from streams.customer.state import CustomerState
+from streams.customer.state_codec import decode_state
 from streams.identity.visitor import VISITOR_KEY, Visitor, decode_visitor
 from streams.replay import Replay
 

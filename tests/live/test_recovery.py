@@ -22,7 +22,8 @@ from agents.settings import Settings
 from agents.stores import Position, StateStore, open_store
 from schemas.topics import CHANGELOG
 from streams.config import StreamConfig
-from streams.customer.state import encode_state, new_state
+from streams.customer.state import new_state
+from streams.customer.state_codec import encode_state
 from streams.learning.served import untrained
 from tests.live.harness import Worker, own_settings
 

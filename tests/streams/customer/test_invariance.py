@@ -14,7 +14,8 @@ from schemas.topics import CHURN_ALERTS
 from streams.clock.merge import Merge
 from streams.config import DAY_MS, HOUR_MS, StreamConfig, TimeConfig
 from streams.customer.decision import Decision
-from streams.customer.state import encode_state, facts
+from streams.customer.state import facts
+from streams.customer.state_codec import encode_state
 from streams.learning.served import Served
 from tests.streams.build import (
     T0,

@@ -16,7 +16,8 @@ from streams.config import (
 )
 from streams.customer.decision import Decision, Outcome
 from streams.customer.features import FEATURE_NAMES
-from streams.customer.state import MOST_QUESTIONS, decode_state, encode_state, facts
+from streams.customer.state import MOST_QUESTIONS, facts
+from streams.customer.state_codec import decode_state, encode_state
 from streams.learning.served import Served
 from tests.streams.build import (
     MINUTE,

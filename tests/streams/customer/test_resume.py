@@ -11,7 +11,7 @@ from schemas.events import Click, Order
 from streams.config import DAY_MS, ReviewConfig, StreamConfig
 from streams.customer.decision import Decision, Outcome
 from streams.customer.machine import CustomerMachine
-from streams.customer.state import decode_state, encode_state
+from streams.customer.state_codec import decode_state, encode_state
 from streams.learning.served import Served, untrained
 from tests.streams.build import T0, Record, Shop, random_events, recorded, rich_model, spoken
 

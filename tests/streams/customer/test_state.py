@@ -13,26 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.config import DAY_MS, HOUR_MS, ReviewConfig, StreamConfig
+from streams.customer.dedupe import DEDUPE_MS, RECENT_MESSAGES, forget_messages, seen_message
 from streams.customer.features import FEATURE_NAMES, features
-from streams.customer.state import (
-    DEDUPE_MS,
-    FIELDS,
-    RECENT_MESSAGES,
-    STATE_VERSION,
-    CustomerState,
-    Verdict,
-    decode_state,
-    digest,
-    encode_state,
-    facts,
-    forget_messages,
-    new_state,
-    pack,
-    pack_short,
-    seen_message,
-    unpack,
-    unpack_short,
-)
+from streams.customer.packing import digest, pack, pack_short, unpack, unpack_short
+from streams.customer.state import FIELDS, STATE_VERSION, CustomerState, Verdict, facts, new_state
+from streams.customer.state_codec import decode_state, encode_state
 from streams.customer.state_wire import Question
 from tests.streams.build import T0, Shop, click, order, simulated_records
 

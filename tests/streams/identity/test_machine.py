@@ -18,7 +18,8 @@ from schemas.identity import decode_with_visitor, link_message
 from streams.config import DAY_MS, HOUR_MS, MINUTE_MS, IdentityConfig, ReviewConfig, StreamConfig
 from streams.customer.decision import Decision, Outcome
 from streams.customer.machine import CustomerMachine
-from streams.customer.state import VIEWS_HALF_LIFE_MS, CustomerState, decode_state, encode_state, facts
+from streams.customer.state import VIEWS_HALF_LIFE_MS, CustomerState, facts
+from streams.customer.state_codec import decode_state, encode_state
 from streams.identity.machine import JoiningMachine
 from streams.identity.stage import UNKNOWN, IdentityStage
 from streams.identity.visitor import Visitor, decode_visitor, encode_visitor

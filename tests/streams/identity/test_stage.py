@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.events import Click, Funnel
 from streams.config import DAY_MS, IdentityConfig
-from streams.customer.state import digest
+from streams.customer.packing import digest
 from streams.identity.stage import IdentityStage
 from streams.identity.visitor import Given, Joined, count_of, decode_visitor, encode_visitor
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from schemas.events import Event
 from schemas.segments import Borders, SegmentModel
 from streams.config import SegmentConfig, StreamConfig, days_ms
-from streams.customer.state import FIELDS, CustomerState, Verdict, decode_state, encode_state
+from streams.customer.state import FIELDS, CustomerState, Verdict
+from streams.customer.state_codec import decode_state, encode_state
 from streams.learning.served import Served
 from tests.streams.build import (
     Shop,

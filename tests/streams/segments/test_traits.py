@@ -15,7 +15,8 @@ from schemas.codec import decode_event
 from schemas.events import Described, Trait
 from schemas.topics import CUSTOMER_SCORES
 from streams.config import SegmentConfig, StreamConfig, ValueConfig
-from streams.customer.state import decode_state, encode_state, new_state
+from streams.customer.state import new_state
+from streams.customer.state_codec import decode_state, encode_state
 from streams.learning.served import Served
 from streams.segments.traits import amount_of, fold_traits, kept_names, shown
 from streams.value.bgnbd import prob_alive

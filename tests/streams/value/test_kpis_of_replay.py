@@ -17,7 +17,7 @@ from schemas.kpis import RetentionKpis
 from schemas.learning import Example
 from streams.config import DAY_MS, StreamConfig, days_ms
 from streams.customer.decision import Decision
-from streams.customer.state import digest
+from streams.customer.packing import digest
 from streams.evaluation.alert_tallies import AlertTallies
 from streams.replay import Replay
 from streams.value.day_kpis import day_number
