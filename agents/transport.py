@@ -35,6 +35,15 @@ Short, because the client has one fetch on its way to a broker at a time: while 
 what has come on a busy one waits with it.
 """
 
+MANY_FETCHED = 200
+PATIENT_BYTES = 1024 * 1024
+"""After a fetch that brought more than so many records, the broker may hold the next one until there are so many
+bytes, which is mostly as long as it may hold one at all.
+
+Where much comes, a fetch at a time brings a few records of each partition, and their way to us costs more than what
+is done with them. Above 10,000 records a second this is a wait of 20 ms that gets half of a core back.
+"""
+
 MAX_FETCH_BYTES = 4 * 1024 * 1024
 """Of one partition in one answer."""
 
@@ -138,6 +147,10 @@ class Consumer(base.Consumer):
             # A partition that is resumed has records waiting, and nothing wakes a fetch of the others for it.
             timeout = min(timeout, FETCH_MAX_WAIT_MS / 1000.0)
         got = await super()._getmany(active_partitions, timeout)
+        fetcher = self._thread._consumer._fetcher if self._thread._consumer else None
+        if fetcher is not None:
+            many = sum([len(records) for records in got.values()]) > MANY_FETCHED
+            fetcher._fetch_min_bytes = PATIENT_BYTES if many else 1
         # Where a fetch brought nothing, everything up to the position before it has been handed out.
         self._drained.update({tp: at for tp, at in before.items() if at is not None and not got.get(tp)})
         return {tp: [_Batch(records)] for tp, records in got.items() if records}
