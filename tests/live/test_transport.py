@@ -7,10 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP
 
-from agents.transport import Consumer
+from agents.transport import Consumer, _all_fetched, _one_by_one, as_read
 
 CLICKS = TP("clickstream", 0)
 
@@ -81,3 +85,42 @@ def test_a_log_that_ends_in_transaction_markers_has_an_end(
     consumer.delivered[CLICKS] = 10
     assert consumer.at_end(CLICKS, 10)
     assert not consumer.at_end(CLICKS, 9)  # one batch is still in the agent's buffer
+
+
+def fetched(records: int, position: int, paused: bool = False) -> tuple[FetchResult, SimpleNamespace]:
+    """What the client makes of an answer with two batches, the second of one record, and where it stands."""
+    answer = b""
+    for first, count in ((10, records), (10 + records, 1)):
+        batch = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+        for number in range(count):
+            batch.append(number, timestamp=1, key=b"k", value=b"%d" % (first + number), headers=[])
+        built = bytes(batch.build())
+        answer += first.to_bytes(8, "big") + built[8:]
+    tp = TopicPartition("clickstream", 0)
+    state = SimpleNamespace(paused=paused, position=position)
+    state.consumed_to = lambda at: setattr(state, "position", at)
+    waiting = PartitionRecords(tp, MemoryRecords(answer), [], 10, as_read, None, True, READ_UNCOMMITTED)
+    assignment = SimpleNamespace(active=True, state_value=lambda _tp: state)
+    return FetchResult(tp, assignment=assignment, partition_records=waiting, backoff=0), state
+
+
+@pytest.mark.parametrize("most", [None, 1, 2, 3, 6, 7])
+def test_what_was_fetched_is_handed_over_as_the_client_would_one_by_one(most: int | None) -> None:
+    ours, state = fetched(5, position=10)
+    clients, expected = fetched(5, position=10)
+    while clients.has_more():
+        assert ours.has_more()
+        got, wanted = _all_fetched(ours, most), list(_one_by_one(clients, most))
+        assert [(r.offset, r.value) for r in got] == [(r.offset, r.value) for r in wanted]
+        assert state.position == expected.position
+    assert not ours.has_more()
+    assert state.position == 16
+
+
+@pytest.mark.parametrize(("position", "paused"), [(10, True), (12, False)])
+def test_what_was_fetched_of_a_partition_that_is_paused_or_elsewhere_now_is_dropped(
+    position: int, paused: bool
+) -> None:
+    ours, _ = fetched(5, position, paused)
+    assert _all_fetched(ours) == []
+    assert not ours.has_more()
