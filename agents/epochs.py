@@ -73,7 +73,6 @@ MOST_AT_ONCE = 64
 MOST_BUFFERED = 16_384
 """Records that wait here before their input is paused, unless others wait for it."""
 
-
 ADOPT_SECONDS = 5.0
 ADOPT_DAYS = 7.0
 """A newer model is adopted so often, by the clock or by event time, whichever is sooner.

@@ -156,8 +156,8 @@ class MemoryStore(StateStore):
 
     Examples
     --------
-    >>> from streams.customer.state_codec import encode_state
     >>> from streams.customer.state import new_state
+    >>> from streams.customer.state_codec import encode_state
     >>> store = MemoryStore()
     >>> state = new_state(1, 2)
     >>> store.restore([Change("a", encode_state(state), state), Change("b", None, None)])
@@ -169,9 +169,10 @@ class MemoryStore(StateStore):
 
     def __init__(self, cached: int = 0) -> None:
         self._most = cached
-        self._ready: OrderedDict[str, CustomerState] = OrderedDict()  # who was changed last at the end
+        # Who was changed last at the end, once room is short.
+        self._ready: OrderedDict[str, CustomerState] = OrderedDict()
         self.at_hand = self._ready
-        """Those who are objects; a machine looks here first, as nothing has to be done for them."""
+        """Those who are objects. A machine keeps this very dictionary and looks here first."""
         self._kept: dict[str, bytes] = {}
         self._visitors: dict[str, bytes] = {}
 
@@ -209,8 +210,8 @@ class MemoryStore(StateStore):
         erased: Iterable[OutputRecord],  # noqa: ARG002
         visitors: Iterable[VisitorChange] = (),  # noqa: ARG002
     ) -> None:
-        """Remember who was changed lately, once somebody will have to make room."""
-        if len(self._ready) <= self._most:
+        """Remember who was changed lately, from half full on: before, nobody will have to make room soon."""
+        if 2 * len(self._ready) <= self._most:
             return
         for key, _, _ in changed:
             if key is not None:

@@ -4,6 +4,8 @@ With a continuous discount d, an order at s from now counts exp(-d s). Integrate
 within H is exp(-d H) E(H) + d * integral over s of exp(-d s) E(s), with E(s) the orders expected within s.
 E is smooth, so a Gauss-Legendre rule of a few nodes gives the integral to ten digits.
 
+All of it is arithmetic of Python: what is said of a customer must be the same on every processor.
+
 That costs a good deal more than a review may. For one number of repeat orders it is a smooth function of
 log(alpha + T) alone. `DiscountedOrders` interpolates it by a polynomial at Chebyshev nodes, made when a
 number of orders is first met, to five digits at least. What it returns is the same whatever it was asked
@@ -18,9 +20,7 @@ Practice (2013).
 
 from __future__ import annotations
 
-from math import exp, fsum, log
-
-import numpy as np
+from math import cos, exp, fsum, log, pi
 
 from schemas.btyd import BtydParams
 from streams.value.geometric import orders_while_there
@@ -32,24 +32,36 @@ def _powers() -> list[list[float]]:
     """Give, for each power of u, highest first, what the value at each node adds to its coefficient.
 
     The polynomial through the values f at the nodes is the sum over k of c_k T_k, with c_k the mean over the
-    nodes of 2 f T_k, half of that for k = 0.
+    nodes of 2 f T_k, half of that for k = 0. Not by numpy: how it adds up depends on the processor, and what
+    is said of a customer must not.
     """
-    angles = (np.arange(_NODES) + 0.5) * np.pi / _NODES
-    orders = np.arange(_NODES)
-    to_chebyshev = np.cos(np.outer(orders, angles)) * 2.0 / _NODES
-    to_chebyshev[0] /= 2.0
-    to_powers = np.zeros((_NODES, _NODES))
-    for order in orders:
-        to_powers[: order + 1, order] = np.polynomial.chebyshev.cheb2poly(np.eye(_NODES)[order, : order + 1])
-    powers: list[list[float]] = (to_powers @ to_chebyshev)[::-1].tolist()
-    return powers
+    chebyshev = [[1.0], [0.0, 1.0]]  # T_k by powers of u: T_(k+1) is 2 u T_k - T_(k-1)
+    for order in range(2, _NODES):
+        before = [*chebyshev[order - 2], 0.0, 0.0]
+        chebyshev.append([2.0 * up - less for up, less in zip([0.0, *chebyshev[-1]], before, strict=True)])
+    rows = []
+    for power in reversed(range(_NODES)):
+        row = []
+        for angle in _ANGLES:
+            terms = [
+                chebyshev[order][power] * cos(order * angle) * (2.0 if order else 1.0) / _NODES
+                for order in range(power, _NODES)
+            ]
+            row.append(fsum(terms))
+        rows.append(row)
+    return rows
 
 
-_PLACES: list[float] = np.cos((np.arange(_NODES) + 0.5) * np.pi / _NODES).tolist()
+_ANGLES = [(node + 0.5) * pi / _NODES for node in range(_NODES)]
+_PLACES = [cos(angle) for angle in _ANGLES]
 _POWERS = _powers()
-_RULE = [
-    (float(node), float(weight)) for node, weight in zip(*np.polynomial.legendre.leggauss(6), strict=True)
-]
+_HALF_RULE = (
+    (0.932469514203152028, 0.171324492379170345),
+    (0.661209386466264514, 0.360761573048138608),
+    (0.238619186083196909, 0.467913934572691047),
+)
+_RULE = [(-node, weight) for node, weight in _HALF_RULE] + [*reversed(_HALF_RULE)]
+"""Nodes and weights of Gauss-Legendre, six points; Abramowitz & Stegun, table 25.4."""
 _MOST_KEPT = 256
 """Numbers of orders whose polynomial is kept; customers with more are few, and computed."""
 

@@ -578,3 +578,25 @@ def test_a_folder_that_cannot_be_used_is_told_in_one_line(own: Settings, tmp_pat
     (tmp_path / "stores").write_text("a file is in the way")
     with pytest.raises(OperatorError, match=r"the state store in .* cannot be used: "):
         asyncio.run(open_store(own, "changelog", 0))
+
+
+def test_a_machine_finds_at_hand_what_a_wiped_store_was_given_anew() -> None:
+    store = MemoryStore(2)
+    machine = CustomerMachine(StreamConfig(), rich_model(), states=store)
+    store["a"] = state_of(1)
+    store.wipe()
+    store["a"] = state_of(2)
+    assert machine._at_hand is store.at_hand
+    assert machine._at_hand["a"] == store["a"]
+
+
+def test_who_was_changed_last_stays_an_object() -> None:
+    store = MemoryStore(3)
+    for sequence, names in enumerate(["hot b c", "hot", "hot", "d"]):
+        for name in names.split():
+            if name not in store:
+                store[name] = state_of(sequence)
+        store.border(*state_records(names.split(), store))
+        store.flush(Position(sequence, sequence))
+    assert list(store.at_hand) == ["c", "hot", "d"]
+    assert len(store) == 4

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP
 
-from agents.transport import Consumer, _all_fetched, _one_by_one, as_read
+from agents.transport import MANY_FETCHED, PATIENT_BYTES, Consumer, _all_fetched, _one_by_one, as_read
 
 CLICKS = TP("clickstream", 0)
 
@@ -124,3 +125,23 @@ def test_what_was_fetched_of_a_partition_that_is_paused_or_elsewhere_now_is_drop
     ours, _ = fetched(5, position, paused)
     assert _all_fetched(ours) == []
     assert not ours.has_more()
+
+
+def test_a_fetch_waits_for_more_after_one_that_brought_much_and_not_after_one_that_brought_little(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetcher = Fetcher.__new__(Fetcher)
+    consumer._thread = SimpleNamespace(_consumer=SimpleNamespace(_fetcher=fetcher))
+    consumer._paused_partitions = set()
+    answers = iter([{CLICKS: [None] * (MANY_FETCHED + 1)}, {CLICKS: [None]}])
+
+    async def getmany(_self: Any, _active: Any, _timeout: float) -> Any:
+        return next(answers)
+
+    monkeypatch.setattr(base.Consumer, "_getmany", getmany)
+    waits = []
+    for _ in range(2):
+        asyncio.run(consumer._getmany(set(), 1.0))
+        waits.append(fetcher._fetch_min_bytes)
+    assert waits == [PATIENT_BYTES, 1]
+    assert "self._fetch_min_bytes," in inspect.getsource(Fetcher._get_actions_per_node), "the client asks it"

@@ -22,6 +22,7 @@ from streams.customer.features import (
     families_of,
     features,
 )
+from streams.customer.state import ORDERS_SHORT_HALF_LIFE_MS, SESSIONS_HALF_LIFE_MS
 from tests.streams.build import Shop, click, order, random_events, refund, rich_model
 from tests.streams.oracle import naive_features, standing_orders
 
@@ -190,3 +191,8 @@ def test_an_example_names_every_feature() -> None:
     example = shop.examples()[0]
     assert isinstance(example, Example)
     assert tuple(example.features) == FEATURE_NAMES
+
+
+def test_orders_lately_and_sessions_fade_alike() -> None:
+    """One fade is computed for both (`features`, `streams.customer.silence`)."""
+    assert ORDERS_SHORT_HALF_LIFE_MS == SESSIONS_HALF_LIFE_MS

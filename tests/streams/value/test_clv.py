@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from schemas.btyd import BtydModel, BtydParams, SpendParams
 from streams.config import DAY_MS, ValueConfig
 from streams.value.clv import Valuer, historic_value, lifetime_value
-from streams.value.discounted import DiscountedOrders
+from streams.value.discounted import _PLACES, _POWERS, _RULE, DiscountedOrders
 from streams.value.gammagamma import expected_order_value
 
 CONFIG = ValueConfig(margin=0.4, horizon_days=100.0, discount_rate=0.0, prior_orders=0.5, prior_days=50.0)
@@ -157,3 +157,15 @@ def test_lifetime_value_counts_what_may_be_counted_on_less_what_was_paid() -> No
 def test_customers_who_leave_at_any_moment_have_no_discounted_orders_here() -> None:
     with pytest.raises(ValueError, match="not discounted"):
         DiscountedOrders(BtydParams(model="paretonbd", r=1, alpha=1, a=1, b=1), 365.0, 0.0)
+
+
+def test_the_tables_are_those_of_numpy() -> None:
+    """They are made without it, for its last digits depend on the processor."""
+    nodes, weights = np.polynomial.legendre.leggauss(6)
+    assert np.allclose(_RULE, np.transpose([nodes, weights]), rtol=1e-14)
+    values = np.exp(np.array(_PLACES))
+    chebyshev = np.polynomial.chebyshev.chebfit(_PLACES, values, len(_PLACES) - 1)
+    at = np.linspace(-1.0, 1.0, 50)
+    ours = np.polyval(np.array(_POWERS) @ values, at)
+    assert np.allclose(ours, np.polynomial.chebyshev.chebval(at, chebyshev), rtol=1e-9)
+    assert np.allclose(ours, np.exp(at), rtol=1e-9)
