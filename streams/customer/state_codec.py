@@ -116,6 +116,7 @@ def decode_state(value: bytes) -> CustomerState:
 
     Examples
     --------
+    >>> from streams.customer.state import new_state
     >>> state = new_state(1_000, inputs=2)
     >>> decode_state(encode_state(state)) == state
     True

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from librt.vecs import vec
 
 from streams.config import DAY_MS, AlertConfig
 from streams.customer.alerts import (
@@ -159,7 +160,7 @@ def test_reasons_the_other_families_and_the_intercept_add_up_to_the_log_odds(see
     others = zip(FAMILIES, families_of(contributions), strict=True)
     rest = sum(share for family, share in others if family not in named)
     total = model.intercept + sum(reason.contribution for reason in reasons) + rest
-    assert total == pytest.approx(model.log_odds(values), abs=1e-12)
+    assert total == pytest.approx(model.log_odds(vec[float](values)), abs=1e-12)
 
 
 @given(st.lists(st.floats(-3, 3), min_size=2 * len(FAMILIES), max_size=2 * len(FAMILIES)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from librt.vecs import vec
 
 from schemas.btyd import BtydParams
 from streams.config import DAY_MS, HIGHEST_RISK, LearnerConfig, StreamConfig
@@ -196,7 +197,7 @@ def test_log_odds_are_the_sum_from_left_to_right_to_the_last_bit() -> None:
         expected = by_hand(snapshot.coefficient, snapshot.centre, snapshot.intercept, values)
         known = btyd_log_odds(PARAMS, values, snapshot.horizon_days)
         expected += snapshot.btyd_coefficient * (known - snapshot.btyd_centre)
-        assert served.log_odds(values) == expected
+        assert served.log_odds(vec[float](values)) == expected
         assert served.risk(values) == risk_of(expected)
 
 
@@ -205,7 +206,7 @@ def test_contributions_and_the_intercept_add_up_to_the_log_odds() -> None:
     for features, _ in rows(11, 50):
         values = list(features.values())
         total = served.intercept + sum(served.contributions(values))
-        assert total == pytest.approx(served.log_odds(values), abs=1e-12)
+        assert total == pytest.approx(served.log_odds(vec[float](values)), abs=1e-12)
 
 
 def test_a_model_of_other_features_is_refused() -> None:
@@ -232,7 +233,7 @@ def test_a_model_of_an_earlier_list_says_what_it_said() -> None:
         expected += earlier.btyd_coefficient * (
             btyd_log_odds(PARAMS, values, earlier.horizon_days) - earlier.btyd_centre
         )
-        assert served.log_odds(values) == expected
+        assert served.log_odds(vec[float](values)) == expected
         assert served.contributions(values)[known:] == [0.0] * (len(FEATURE_NAMES) - known)
 
 
@@ -309,7 +310,7 @@ def test_an_expert_alone_is_what_its_river_model_or_filter_says() -> None:
                 said = expert.log_odds(vector(seen, member.sees))
             else:
                 said = float(expert._raw_dot_one(seen))
-            assert alone[member.name].log_odds(values) == pytest.approx(said, abs=1e-9)
+            assert alone[member.name].log_odds(vec[float](values)) == pytest.approx(said, abs=1e-9)
 
 
 def test_a_champion_is_published_once_there_is_one() -> None:
