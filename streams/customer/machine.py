@@ -203,9 +203,7 @@ class CustomerMachine:
         if type(event) is Anonymous:
             return _ANONYMOUS
         customer_id = event.customer_id
-        state = self._at_hand.get(customer_id)
-        if state is None:
-            state = self.states.get(customer_id)
+        state = self._find(customer_id)
         if state is not None:
             if state.customer_id:
                 customer_id = state.customer_id
@@ -297,9 +295,7 @@ class CustomerMachine:
             return False
         due_ms, timer = entry
         customer_id = timer.customer_id
-        state = self._at_hand.get(customer_id)
-        if state is None:
-            state = self.states.get(customer_id)
+        state = self._find(customer_id)
         # Up to this entry only: what the customer has due later takes its turn among the others.
         if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
             # What stood may have been early. The state keeps it all the same: nothing else has changed there,
@@ -380,6 +376,10 @@ class CustomerMachine:
         if border_ms and border_ms < due_ms:
             due_ms = border_ms
         return due_ms
+
+    def _find(self, customer_id: str) -> CustomerState | None:
+        state = self._at_hand.get(customer_id)
+        return self.states.get(customer_id) if state is None else state
 
     def _timer(self, customer_id: str, state: CustomerState) -> Timer:
         timer = state.timer
