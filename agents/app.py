@@ -88,6 +88,7 @@ class HoldfastApp(faust.App):
     """A Faust app that is watched, and seals before it stops."""
 
     idempotent_producer = True
+    readers: Mapping[str, str] = {}  # by topic, the agent that reads it
     before_stop: Callable[[], Awaitable[None]] | None = None
     watchdog: Watchdog | None = None
 
@@ -186,6 +187,7 @@ def _watchdog(app: HoldfastApp, parts: list[Customers | Learner], settings: Sett
 
 
 def _agent(app: HoldfastApp, name: str, topics: tuple[str, ...], part: Customers | Learner) -> None:
+    app.readers = {**app.readers, **dict.fromkeys(topics, name)}
     channel = app.topic(*topics, schema=RawBatches(), key_serializer="raw", value_serializer="raw")
 
     async def consume(stream: Any) -> None:

@@ -174,16 +174,17 @@ class Customers:
         return found
 
     async def feed(self, message: Any) -> None:
-        """Hand a fetched batch to its room, which works on while others seal."""
-        room = self.rooms.get(message.partition)
-        if room is None:  # it was fetched before the partition went
-            return
-        room.arrive(message)
-        if not room.is_called:
-            room.is_called = True
-            task = asyncio.create_task(self._process(room))
-            self._at_work.add(task)  # the loop itself holds tasks weakly
-            task.add_done_callback(self._at_work.discard)
+        """Hand what a fetch brought to its rooms, which work on while others seal."""
+        for tp, records in message.value.items():
+            room = self.rooms.get(tp.partition)
+            if room is None or room.generation != message.generation_id:
+                continue  # it was fetched before the partition went, or came back
+            room.arrive(tp.topic, records)
+            if not room.is_called:
+                room.is_called = True
+                task = asyncio.create_task(self._process(room))
+                self._at_work.add(task)  # the loop itself holds tasks weakly
+                task.add_done_callback(self._at_work.discard)
 
     async def _process(self, room: Room) -> None:
         await self._guard(room.process())

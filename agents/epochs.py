@@ -202,21 +202,21 @@ class Room:
 
     # Records
 
-    def arrive(self, message: Any) -> None:
-        """Take in the records of one fetched batch; `process` is to follow."""
-        if self.closing or message.generation_id != self.generation:
+    def arrive(self, topic: str, records: list[Any]) -> None:
+        """Take in records that were fetched; `process` is to follow."""
+        if self.closing:
             return
-        if message.topic == self._erasures.topic:
-            self.requests.arrive(message.value)
+        if topic == self._erasures.topic:
+            self.requests.arrive(records)
             return
-        source = self._source_of[message.topic]
+        source = self._source_of[topic]
         merge = self._intake.merge
         self._heard_at = time.monotonic()
-        self._meter.arrived(message.topic, message.value)
-        last = self._intake.arrive(source, message.value, time.time_ns() // 1_000_000)
-        self._placement.look(message.topic, last)
+        self._meter.arrived(topic, records)
+        last = self._intake.arrive(source, records, time.time_ns() // 1_000_000)
+        self._placement.look(topic, last)
         if len(merge) > MOST_BUFFERED and source not in merge.waiting_for():
-            tp = TP(message.topic, self.partition)  # Faust's own type: with the client's, its fetcher fails
+            tp = TP(topic, self.partition)  # Faust's own type: with the client's, its fetcher fails
             self._paused.add(tp)
             self._consumer.pause_partitions({tp})
 
@@ -245,7 +245,7 @@ class Room:
             if self._flood and not self.lost:
                 topic, tripped = self._flood
                 raise OperatorError(flood(tripped, topic, self.partition, dead_letters_of(topic)))
-            if not busy and not self._ask_for_more():
+            if not busy:
                 break
             self._resume()
             await asyncio.sleep(0)
@@ -275,6 +275,8 @@ class Room:
             if refused is not None:
                 self._count()  # before it: a breaker counts in their order
                 self._refuse(refused)
+            if not more:
+                more = self._ask_for_more()
             if not more or self._since_border >= most or self._flood or self._intake.is_held:
                 break
             if time.monotonic() > until or self.requests.is_due(self._has_passed):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_KEY = b"learner"
 
-YIELD_EVERY = 200
+YIELD_EVERY = 25
+"""Examples learned, in some milliseconds, before records and alerts get their turn."""
 
 
 class Sealed(msgspec.Struct, array_like=True):
@@ -165,21 +166,21 @@ class Learner:
                 await ledger.close()
 
     async def feed(self, message: Any) -> None:
-        """Learn a fetched batch."""
+        """Learn what a fetch brought."""
         async with self._lock:
             machine = self.machine
             if machine is None or message.generation_id != self._generation:
                 return
-            for count, record in enumerate(message.value, start=1):
+            for count, record in enumerate(message.value.get(self._tp, ()), start=1):
                 if record.offset >= self._next:
-                    self._learn(machine, record)
+                    await self._learn(machine, record)
                 if self._flood:
                     await self._seal(machine)
                     raise OperatorError(flood(self._flood, self.topic, 0, dead_letters_of(self.topic)))
                 if count % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
 
-    def _learn(self, machine: LearnerMachine, record: Any) -> None:
+    async def _learn(self, machine: LearnerMachine, record: Any) -> None:
         try:
             example = _read(record.value)
         except WireError as error:
@@ -192,7 +193,10 @@ class Learner:
                 self._pass_over(record)
                 return
             before = machine.n_learned
-            machine.learn(example)
+            if machine.takes_long(example):
+                await to_the_end(asyncio.to_thread(machine.learn, example))  # nobody's records wait for it
+            else:
+                machine.learn(example)
             (metrics.LEARNED if machine.n_learned > before else metrics.LEARNED_TWICE).inc()
         self._next = record.offset + 1
 
@@ -252,6 +256,16 @@ class Learner:
     async def _write(self, topic: str, records: list[OutputRecord]) -> None:
         if records and self._producer is not None:
             await asyncio.gather(*await self._producer.send_records(topic, 0, records))
+
+
+async def to_the_end(work: Coroutine[Any, Any, Any]) -> None:
+    """Await work in a thread; whoever cancels us waits too, for it may not go on behind our back."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _read(value: bytes | None) -> Example:

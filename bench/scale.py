@@ -4,7 +4,9 @@ One, two and four workers of one group drain the same backlog. A worker has a co
 machine has one beside the broker's; where it has not, workers share what is left, the total cannot grow,
 and what shows whether they get in each other's way is CPU time an event staying flat. The window runs from
 when every worker holds its partitions and is busy to when the first of them runs out, so that joining and
-leaving are outside.
+leaving are outside. Kafka's group waits for all of them before it gives out partitions: what an event costs
+rises along the workload, the longer customers are known, so a window that began when a worker had come late
+would compare other events.
 
 `--plan` computes by `bench.plan` from figures that were measured; each can be given by an option.
 """
@@ -44,6 +46,7 @@ from streams.learning.machine import LearnerMachine
 from streams.replay import Replay
 
 PARTITIONS = 4
+_JOIN_TOGETHER = {"group.initial.rebalance.delay.ms": "6000"}
 COUNTS = (1, 2, 4)
 
 MEASURED = Measured(
@@ -173,7 +176,7 @@ def _measure_all(options: argparse.Namespace) -> None:
     micros, each = learner_micros()
     print(f"learner: {micros:.1f} us CPU an example; {each:.3f} examples an event with every review kept")
     rows: list[Together] = []
-    with broker(options.broker) as overrides, tempfile.TemporaryDirectory() as folder:
+    with broker(options.broker, _JOIN_TOGETHER) as overrides, tempfile.TemporaryDirectory() as folder:
         settings = settings_for(
             overrides,
             worker__agents=("customers",),

@@ -87,6 +87,10 @@ class LearnerMachine:
         """Examples learned from so far."""
         return self._pool.n_learned
 
+    def takes_long(self, example: Example) -> bool:
+        """Tell whether learning this example takes tens of milliseconds: a fit of whole histories is due."""
+        return self._refits.begins_interval(example)
+
     def learn(self, example: Example) -> ModelSnapshot | None:
         """Judge and learn one example; return a model when it is time to publish one."""
         if self._seen(example.id):

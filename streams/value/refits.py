@@ -88,6 +88,14 @@ class Refits:
         self.sample = CustomersSample(size, seed)
         self.fitted = Fitted({}, None)
 
+    def begins_interval(self, example: Example) -> bool:
+        """Tell whether a fit comes before an example is taken: then `learn` takes long."""
+        return self._interval_of(epoch_ms(example.matured_at)) > self._interval
+
+    def _interval_of(self, matured_ms: int) -> int:
+        """Number intervals from the epoch; one that has been passed does not come again."""
+        return matured_ms // self._every_ms if matured_ms > self._latest_ms else -1
+
     def learn(self, example: Example) -> bool:
         """Take an example; fit first when it begins a new interval, and tell whether that gave new
         parameters.
@@ -96,12 +104,11 @@ class Refits:
         """
         matured_ms = epoch_ms(example.matured_at)
         fresh = False
-        if matured_ms > self._latest_ms:
-            interval = matured_ms // self._every_ms
-            if interval > self._interval:
-                fresh = self._fit()
-                self._interval = interval
-            self._latest_ms = matured_ms
+        interval = self._interval_of(matured_ms)
+        if interval > self._interval:
+            fresh = self._fit()
+            self._interval = interval
+        self._latest_ms = max(self._latest_ms, matured_ms)
         self.sample.add(example)
         return fresh
 

@@ -47,15 +47,8 @@ def with_a_gate(work: Callable[[Room, Worker, Gate, Broker], Awaitable[None]], s
 
 def give_everything(worker: Worker, broker: Broker) -> asyncio.Task[None]:
     async def give() -> None:
-        for source, topic in enumerate(INPUTS):
-            message = SimpleNamespace(
-                topic=topic,
-                partition=0,
-                value=broker.inputs[source],
-                generation_id=worker.group.generation,
-                tp=TP(topic, 0),
-            )
-            await worker.customers.feed(message)
+        fetched = {TP(topic, 0): broker.inputs[source] for source, topic in enumerate(INPUTS)}
+        await worker.customers.feed(SimpleNamespace(value=fetched, generation_id=worker.group.generation))
         await worker.customers.rest()
 
     return asyncio.create_task(give())

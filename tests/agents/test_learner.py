@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_examples_of_an_earlier_list_of_features_are_passed_over_with_one_line(
     async def scenario() -> Learner:
         learner, consumer = Learner(settings, {}, Session(30.0), {}), FakeConsumer()
         await take(learner, consumer)
-        await learner.feed(SimpleNamespace(generation_id=1, value=records))
+        await learner.feed(SimpleNamespace(generation_id=1, value={TP(learner.topic, 0): records}))
         return learner
 
     with caplog.at_level(logging.WARNING):
@@ -232,3 +233,37 @@ def test_a_checkpoint_of_another_version_is_one_line_for_the_operator(
             asyncio.run(take(learner, FakeConsumer()))
         assert "\n" not in str(told.value)
     assert ledgers
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_records_go_on_during_a_long_fit_and_nobody_goes_on_behind_its_back(
+    settings: Settings, ledgers: list[FakeLedger], monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def fit(_machine: LearnerMachine, _example: Example) -> None:
+        begun.set()
+        assert may_end.wait(10.0), "the loop stood still"
+        ended.set()
+
+    monkeypatch.setattr(LearnerMachine, "takes_long", lambda *_: True)
+    monkeypatch.setattr(LearnerMachine, "learn", fit)
+
+    async def scenario() -> None:
+        learner, consumer = Learner(settings, {}, Session(30.0), {}), FakeConsumer()
+        await take(learner, consumer)
+        record = SimpleNamespace(offset=0, value=of_list(len(FEATURE_NAMES), 1))
+        message = SimpleNamespace(generation_id=1, value={TP(learner.topic, 0): [record]})
+        task = asyncio.create_task(learner.feed(message))
+        assert await asyncio.to_thread(begun.wait, 10.0)
+        if cancelled:
+            task.cancel()
+            await asyncio.sleep(0)
+        assert learner._lock.locked(), "nothing may be sealed meanwhile"
+        may_end.set()
+        await asyncio.gather(task, return_exceptions=True)
+        assert ended.is_set()
+        assert task.cancelled() == cancelled
+        assert learner._next == (0 if cancelled else 1)
+
+    asyncio.run(scenario())

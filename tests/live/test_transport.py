@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,16 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP
 
-from agents.transport import MANY_FETCHED, PATIENT_BYTES, Consumer, _all_fetched, _one_by_one, as_read
+from agents.transport import (
+    FETCH_MAX_WAIT_MS,
+    MANY_FETCHED,
+    PATIENT_BYTES,
+    PATIENT_WAIT_MS,
+    Consumer,
+    _all_fetched,
+    _one_by_one,
+    as_read,
+)
 
 CLICKS = TP("clickstream", 0)
 
@@ -127,6 +137,36 @@ def test_what_was_fetched_of_a_partition_that_is_paused_or_elsewhere_now_is_drop
     assert not ours.has_more()
 
 
+def test_what_a_fetch_brought_for_an_agent_travels_as_one_message(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders, examples = TP("orders", 1), TP("examples", 0)
+    consumer._thread = SimpleNamespace(_consumer=None)
+    consumer._paused_partitions, consumer._read_offset = set(), {CLICKS: 3}
+    consumer.app = SimpleNamespace(consumer_generation_id=4)
+    record = partial(SimpleNamespace, timestamp=1_000, timestamp_type=0)
+    consumer.readers = {CLICKS.topic: "customers", "orders": "customers", "examples": "learner"}
+    answer = {
+        CLICKS: [record(offset=7), record(offset=8)],
+        examples: [record(offset=3)],
+        orders: [record(offset=1)],
+        TP("orders", 0): [],
+    }
+
+    async def getmany(_self: Any, _active: Any, _timeout: float) -> Any:
+        return answer
+
+    monkeypatch.setattr(base.Consumer, "_getmany", getmany)
+    got = asyncio.run(consumer._getmany(set(), 1.0))
+    of_customers = {CLICKS: answer[CLICKS], orders: answer[orders]}
+    assert got == {CLICKS: [of_customers], examples: [{examples: answer[examples]}]}
+    message = consumer._to_message(CLICKS, got[CLICKS][0])
+    assert (message.tp, message.value, message.offset) == (CLICKS, of_customers, 8)
+    assert message.generation_id == 4
+    assert consumer.delivered == {CLICKS: 9, orders: 2}, "and no more: examples are another message"
+    assert consumer._read_offset == {CLICKS: None, orders: None}
+
+
 def test_a_fetch_waits_for_more_after_one_that_brought_much_and_not_after_one_that_brought_little(
     consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +182,8 @@ def test_a_fetch_waits_for_more_after_one_that_brought_much_and_not_after_one_th
     waits = []
     for _ in range(2):
         asyncio.run(consumer._getmany(set(), 1.0))
-        waits.append(fetcher._fetch_min_bytes)
-    assert waits == [PATIENT_BYTES, 1]
-    assert "self._fetch_min_bytes," in inspect.getsource(Fetcher._get_actions_per_node), "the client asks it"
+        waits.append((fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms))
+    assert waits == [(PATIENT_BYTES, PATIENT_WAIT_MS), (1, FETCH_MAX_WAIT_MS)]
+    asks = inspect.getsource(Fetcher._get_actions_per_node)
+    assert "self._fetch_min_bytes," in asks, "the client asks it"
+    assert "self._fetch_max_wait_ms," in asks

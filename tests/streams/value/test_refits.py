@@ -160,6 +160,19 @@ def test_every_customer_has_the_same_chance_and_another_seed_picks_others() -> N
     assert 25 < counts.min() <= counts.max() < 80  # 50 each, give or take six
 
 
+def test_it_is_known_beforehand_which_example_makes_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples, _ = shop(300, 130)
+    fits: list[int] = []
+    monkeypatch.setattr(Refits, "_fit", lambda _self: fits.append(1) or True)
+    learner = refits(250)
+    announced = 0
+    for one in examples:
+        announced += learner.begins_interval(one)
+        learner.learn(one)
+        assert len(fits) == announced
+    assert announced > 2
+
+
 def test_stopping_anywhere_and_going_on_changes_nothing() -> None:
     examples, _ = shop(300, 130)
     straight = refits(250)
