@@ -367,23 +367,18 @@ class Worker:
         self._next = [self.group.starts.get(TP(topic, 0), 0) for topic in INPUTS]
 
     async def feed(self, random: Random) -> None:
-        """Fetch a batch of one input and process it."""
-        source = random.randrange(2)
-        if self._next[source] >= len(self._broker.inputs[source]) or self._is_paused(source):
-            source = 1 - source
-        if self._is_paused(source):
-            return
-        records = self._broker.inputs[source][self._next[source] :][: random.randint(1, MOST_BATCH)]
-        if records:
-            self._next[source] = records[-1].offset + 1
-            message = SimpleNamespace(
-                topic=INPUTS[source],
-                partition=0,
-                value=records,
-                generation_id=self.group.generation,
-                tp=TP(INPUTS[source], 0),
-            )
-            await self.customers.feed(message)
+        """Fetch what there is of one input, or of both, and process it."""
+        sources = random.choice(([0], [1], [0, 1]))
+        if all(self._next[source] >= len(self._broker.inputs[source]) for source in sources):
+            sources = [0, 1]
+        fetched = {}
+        for source in sources:
+            records = self._broker.inputs[source][self._next[source] :][: random.randint(1, MOST_BATCH)]
+            if records and not self._is_paused(source):
+                self._next[source] = records[-1].offset + 1
+                fetched[TP(INPUTS[source], 0)] = records
+        if fetched:
+            await self.customers.feed(SimpleNamespace(value=fetched, generation_id=self.group.generation))
             await self.customers.rest()
 
     def _is_paused(self, source: int) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from agents.cluster import create_missing
+from agents.settings import Settings
 from samples import cdnow, shop, write
 from schemas.codec import encode, epoch_ms
 from schemas.decisions import ChurnAlert, CustomerScore, SegmentChange
@@ -113,6 +114,11 @@ def test_with_a_frozen_model_a_worker_says_what_the_replay_says(
     assert committed(settings) == ends
 
 
+def learned(settings: Settings) -> int:
+    """Give how many examples the latest model knows."""
+    return max((model.n_learned for model in payloads(settings, MODELS, ModelSnapshot)), default=0)
+
+
 def test_with_learning_on_every_published_risk_can_be_recomputed_to_the_last_bit(
     live_broker: dict[str, object],
 ) -> None:
@@ -126,6 +132,7 @@ def test_with_learning_on_every_published_risk_can_be_recomputed_to_the_last_bit
         for at in range(0, len(messages), 60):  # in portions, so that the model changes on the way
             deliver(settings, messages[at : at + 60])
             worker.until_processed(min(at + 60, len(messages)))
+            until(lambda: learned(settings) == len(read_topic(settings, EXAMPLES)), "a model of all examples")
         assert worker.stop() == 0, worker.said()
     models = {m.model_version: m for m in payloads(settings, MODELS, ModelSnapshot)}
     scores = payloads(settings, CUSTOMER_SCORES, CustomerScore)
