@@ -1,8 +1,10 @@
 """Whether more workers take more: `python -m bench.scale`; and what a large shop takes: `--plan`.
 
 One, two and four workers of one group drain the same backlog. A worker has a core of its own where the
-machine has one beside the broker's; where it has not, workers share what is left, the total cannot grow,
-and what shows whether they get in each other's way is CPU time an event staying flat. The window runs from
+machine has one; the broker's core is the last that is given, and more workers than cores share them. Where
+cores are shared the total cannot grow as the workers do, and what shows whether they get in each other's way
+is CPU time an event staying flat. What the broker's neighbourhood costs a worker is measured too, by one
+worker alone on its core. The window runs from
 when every worker holds its partitions and is busy to when the first of them runs out, so that joining and
 leaving are outside. Kafka's group waits for all of them before it gives out partitions: what an event costs
 rises along the workload, the longer customers are known, so a window that began when a worker had come late
@@ -63,26 +65,31 @@ MEASURED = Measured(
 
 
 class Together(NamedTuple):
-    """Some workers at once."""
+    """Some workers at once, each on one of these cores."""
 
-    workers: int
-    cores: int
+    cores: tuple[int, ...]
     per_second: float
     cpu_micros: float
 
+    @property
+    def where(self) -> str:
+        """Say which cores."""
+        shown = " ".join(f"{core}" for core in sorted(set(self.cores)))
+        return f"{shown} (the broker's)" if set(self.cores) == {BROKER_CORE} else shown
 
-def cores_for(workers: int, cores: int) -> list[set[int]]:
-    """Give each worker a core; where there are not enough, all share those that are not the broker's.
+
+def cores_for(workers: int, cores: int) -> tuple[int, ...]:
+    """Give each worker a core: the broker's last, and in turn where there are more workers.
 
     Examples
     --------
-    >>> cores_for(2, cores=2), cores_for(2, cores=4)
-    ([{0}, {0}], [{0}, {2}])
+    >>> cores_for(1, cores=2), cores_for(2, cores=2), cores_for(4, cores=2), cores_for(2, cores=4)
+    ((0,), (0, 1), (0, 1, 0, 1), (0, 2))
     """
-    free = [core for core in range(cores) if core != BROKER_CORE] or [0]
-    if workers <= len(free):
-        return [{core} for core in free[:workers]]
-    return [set(free)] * workers
+    order = [core for core in range(cores) if core != BROKER_CORE]
+    if cores > BROKER_CORE:
+        order.append(BROKER_CORE)
+    return tuple(order[number % len(order)] for number in range(workers))
 
 
 def window(looks: Sequence[Sequence[Sample]], since: int) -> tuple[float, float, float]:
@@ -121,20 +128,19 @@ def window(looks: Sequence[Sequence[Sample]], since: int) -> tuple[float, float,
     return seconds, records, cpu
 
 
-def measure(settings: Settings, workers: int, events: int) -> Together:
-    """Drain a backlog of so many events with some workers."""
-    cores = cores_for(workers, os.cpu_count() or 1)
+def measure(settings: Settings, cores: tuple[int, ...], events: int) -> Together:
+    """Drain a backlog of so many events with a worker on each of some cores."""
     looks: list[list[Sample]] = []
     since, moved, most = None, time.monotonic(), 0.0
     with ExitStack() as stack:
-        fleet = [stack.enter_context(WatchedWorker(settings, own)) for own in cores]
+        fleet = [stack.enter_context(WatchedWorker(settings, {core})) for core in cores]
         while True:
             time.sleep(LOOK_SECONDS)
             seen = [worker.look() for worker in fleet]
             if not all(sums for _, sums in seen):
                 continue
             looks.append([sample for sample, _ in seen])
-            if since is None and all(worker.partitions() == PARTITIONS // workers for worker in fleet):
+            if since is None and all(worker.partitions() == PARTITIONS // len(cores) for worker in fleet):
                 since = len(looks) - 1
             done = sum(sample.records for sample in looks[-1])
             now = time.monotonic()
@@ -148,8 +154,7 @@ def measure(settings: Settings, workers: int, events: int) -> Together:
     if since is None:
         raise SystemExit("the workers did not share the partitions before the backlog ended; more events")
     seconds, records, cpu = window(looks, since)
-    used = len(set().union(*cores))
-    return Together(workers, used, records / seconds, 1e6 * cpu / records)
+    return Together(cores, records / seconds, 1e6 * cpu / records)
 
 
 def learner_micros(events: int = 200_000, customers: int = 5_000) -> tuple[float, float]:
@@ -185,25 +190,28 @@ def _measure_all(options: argparse.Namespace) -> None:
         )
         create_missing(settings, roles={"input"})
         send(settings, workload.messages(options.events, options.customers))
+        ways = [cores_for(workers, os.cpu_count() or 1) for workers in options.workers]
+        if any(BROKER_CORE in cores for cores in ways) and (BROKER_CORE,) not in ways:
+            ways.append((BROKER_CORE,))
         for number in range(1, options.rounds + 1):
-            for workers in options.workers:
+            for way, cores in enumerate(ways):
                 begin_anew(settings)
-                found = measure(in_group(settings, f"scale-{number}-{workers}"), workers, options.events)
+                found = measure(in_group(settings, f"scale-{number}-{way}"), cores, options.events)
                 rows.append(found)
                 told = f"{found.per_second:,.0f} events/s, {found.cpu_micros:.1f} us CPU an event"
-                print(f"round {number}: {workers} worker(s) on {found.cores} core(s): {told}", flush=True)
+                print(f"round {number}: {len(cores)} worker(s) on core {found.where}: {told}", flush=True)
     print(f"\n{_summary(rows)}")
 
 
 def _summary(rows: Sequence[Together]) -> str:
     shown = []
-    one = median(row.per_second for row in rows if row.workers == min(r.workers for r in rows))
-    for workers in sorted({row.workers for row in rows}):
-        own = [row for row in rows if row.workers == workers]
+    one = median(row.per_second for row in rows if row.cores == rows[0].cores)
+    for cores in dict.fromkeys(row.cores for row in rows):
+        own = [row for row in rows if row.cores == cores]
         speed, cpu = median(row.per_second for row in own), median(row.cpu_micros for row in own)
-        cells = (f"{own[0].cores}", f"{speed:,.0f}", f"{speed / one:.2f}", f"{cpu:.1f}")
-        shown.append((f"{workers}", *cells))
-    return table(("workers", "cores", "events/s", "ratio", "CPU us/event"), shown)
+        cells = (own[0].where, f"{speed:,.0f}", f"{speed / one:.2f}", f"{cpu:.1f}")
+        shown.append((f"{len(cores)}", *cells))
+    return table(("workers", "on core", "events/s", "ratio", "CPU us/event"), shown)
 
 
 def main() -> None:

@@ -61,10 +61,10 @@ def test_each_row_says_how_it_comes_about() -> None:
 
 
 def test_workers_have_cores_of_their_own_where_there_are_enough() -> None:
-    assert cores_for(4, cores=8) == [{0}, {2}, {3}, {4}]
-    assert cores_for(4, cores=4) == [{0, 2, 3}] * 4
-    assert cores_for(2, cores=2) == [{0}, {0}]
-    assert cores_for(1, cores=1) == [{0}]
+    assert cores_for(4, cores=8) == (0, 2, 3, 4)
+    assert cores_for(4, cores=4) == (0, 2, 3, 1)
+    assert cores_for(4, cores=2) == (0, 1, 0, 1)
+    assert cores_for(1, cores=1) == (0,)
 
 
 def test_the_document_has_the_plan_that_follows_from_what_was_measured() -> None:
