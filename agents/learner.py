@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_KEY = b"learner"
 
-YIELD_EVERY = 25
-"""Examples learned, in some milliseconds, before records and alerts get their turn."""
+AT_ONCE, AT_ONCE_OF_MANY = 25, 200
+"""Examples learned before records and alerts get their turn: more where a fetch brought more than these."""
 
 
 class Sealed(msgspec.Struct, array_like=True):
@@ -171,14 +171,20 @@ class Learner:
             machine = self.machine
             if machine is None or message.generation_id != self._generation:
                 return
-            for count, record in enumerate(message.value.get(self._tp, ()), start=1):
+            records = message.value.get(self._tp, ())
+            at_once = AT_ONCE_OF_MANY if len(records) > AT_ONCE_OF_MANY else AT_ONCE
+            for count, record in enumerate(records, start=1):
                 if record.offset >= self._next:
                     await self._learn(machine, record)
                 if self._flood:
                     await self._seal(machine)
                     raise OperatorError(flood(self._flood, self.topic, 0, dead_letters_of(self.topic)))
-                if count % YIELD_EVERY == 0:
+                if count % at_once == 0:
                     await asyncio.sleep(0)
+                    if self._is_due():  # here too: in a backlog a tick hardly finds us between two fetches
+                        await self._seal(machine)
+                        if self.machine is None:
+                            return  # another learner goes on
 
     async def _learn(self, machine: LearnerMachine, record: Any) -> None:
         try:
@@ -193,10 +199,13 @@ class Learner:
                 self._pass_over(record)
                 return
             before = machine.n_learned
-            if machine.takes_long(example):
-                await to_the_end(asyncio.to_thread(machine.learn, example))  # nobody's records wait for it
-            else:
-                machine.learn(example)
+            try:
+                if machine.takes_long(example):
+                    await to_the_end(asyncio.to_thread(machine.learn, example))  # the loop turns meanwhile
+                else:
+                    machine.learn(example)
+            finally:
+                self._next = record.offset + 1  # also when we are cancelled: it has been learned
             (metrics.LEARNED if machine.n_learned > before else metrics.LEARNED_TWICE).inc()
         self._next = record.offset + 1
 
@@ -217,11 +226,14 @@ class Learner:
 
     async def tick(self) -> None:
         """Seal when it is time."""
-        if self._lock.locked() or time.monotonic() - self._sealed_at < self._settings.worker.epoch_seconds:
+        if self._lock.locked() or not self._is_due():
             return
         async with self._lock:
             if self.machine is not None:
                 await self._seal(self.machine)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._sealed_at >= self._settings.worker.epoch_seconds
 
     async def _seal(self, machine: LearnerMachine) -> None:
         self._sealed_at = time.monotonic()
@@ -261,11 +273,15 @@ class Learner:
 async def to_the_end(work: Coroutine[Any, Any, Any]) -> None:
     """Await work in a thread; whoever cancels us waits too, for it may not go on behind our back."""
     task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 def _read(value: bytes | None) -> Example:

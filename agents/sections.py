@@ -67,7 +67,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="How long an answer may take; not less than session_timeout_seconds."),
     ] = 40.0
     fetch_max_records: Annotated[
-        int, Meta(ge=1, le=100_000, description="Records of a partition taken in one go.")
+        int, Meta(ge=1, le=100_000, description="Records taken in one go, of all partitions.")
     ] = 2000
 
 

@@ -205,7 +205,8 @@ def _measure_all(options: argparse.Namespace) -> None:
 
 def _summary(rows: Sequence[Together]) -> str:
     shown = []
-    one = median(row.per_second for row in rows if row.cores == rows[0].cores)
+    fewest = min(rows, key=lambda row: len(row.cores)).cores  # the first of them: not beside the broker
+    one = median(row.per_second for row in rows if row.cores == fewest)
     for cores in dict.fromkeys(row.cores for row in rows):
         own = [row for row in rows if row.cores == cores]
         speed, cpu = median(row.per_second for row in own), median(row.cpu_micros for row in own)

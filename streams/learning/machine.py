@@ -88,7 +88,10 @@ class LearnerMachine:
         return self._pool.n_learned
 
     def takes_long(self, example: Example) -> bool:
-        """Tell whether learning this example takes tens of milliseconds: a fit of whole histories is due."""
+        """Tell whether learning this example takes tens of milliseconds.
+
+        Then a fit of whole histories is due; segments are drawn anew at the same moment.
+        """
         return self._refits.begins_interval(example)
 
     def learn(self, example: Example) -> ModelSnapshot | None:

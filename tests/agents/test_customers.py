@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from faust.types import TP
 
-from agents.app import guarded
+from agents.app import guarded, make_app
 from agents.customers import Customers
 from agents.ledger import PlainLedger
 from agents.models import ModelFeed
 from agents.session import Session
-from agents.settings import Settings
+from agents.settings import Settings, load
 from agents.stores import MemoryStore
-from agents.transport import Producer
+from agents.transport import Consumer, Producer
 from agents.watchdog import Progress
+from schemas.topics import ERASURES, EXAMPLES
 
 
 class HangingRoom:
@@ -73,3 +76,54 @@ def test_waiting_for_the_first_model_is_watched() -> None:
         return seen
 
     assert asyncio.run(scenario()) == {"the model feed": Progress(True, 0)}
+
+
+class TakingRoom:
+    """A room that says what it was given."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.is_called = False
+        self.arrived: list[tuple[str, list[int]]] = []
+        self.processed = 0
+
+    def arrive(self, topic: str, records: list[int]) -> None:
+        self.arrived.append((topic, records))
+
+    async def process(self) -> None:
+        self.is_called = False
+        self.processed += 1
+
+
+def test_each_room_gets_its_part_of_a_fetch_and_one_call_and_what_is_stale_goes_nowhere() -> None:
+    stale, live, other = TakingRoom(1), TakingRoom(2), TakingRoom(2)
+
+    async def scenario() -> None:
+        customers = agent()
+        customers.rooms = {1: stale, 2: live, 3: other}  # type: ignore[dict-item]
+        fetched = {
+            TP("clickstream", 0): [10],  # of a partition that has gone
+            TP("clickstream", 1): [11],
+            TP("clickstream", 2): [12, 13],
+            TP("orders", 2): [14],
+            TP("erasures", 3): [15],
+        }
+        await customers.feed(SimpleNamespace(value=fetched, generation_id=2))
+        await customers.rest()
+
+    asyncio.run(scenario())
+    assert (stale.arrived, stale.processed) == ([], 0)
+    assert (live.arrived, live.processed) == ([("clickstream", [12, 13]), ("orders", [14])], 1)
+    assert (other.arrived, other.processed) == ([("erasures", [15])], 1)
+
+
+def test_the_transport_knows_which_agent_reads_which_topic(tmp_path: Path) -> None:
+    settings = load(Path("/dev/null"), {}, {"worker.data_folder": str(tmp_path)})
+    app = make_app(settings, {})
+    assert app.readers == {
+        "clickstream": "customers",
+        "orders": "customers",
+        settings.topic(ERASURES): "customers",
+        settings.topic(EXAMPLES): "learner",
+    }
+    assert cast(Consumer, app.consumer).readers is app.readers

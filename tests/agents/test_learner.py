@@ -17,7 +17,7 @@ from faust.types import TP
 
 from agents import learner as module
 from agents.errors import OperatorError
-from agents.learner import Learner
+from agents.learner import AT_ONCE_OF_MANY, Learner
 from agents.ledger import Fenced
 from agents.session import Session
 from agents.settings import Settings, load
@@ -256,7 +256,7 @@ def test_records_go_on_during_a_long_fit_and_nobody_goes_on_behind_its_back(
         message = SimpleNamespace(generation_id=1, value={TP(learner.topic, 0): [record]})
         task = asyncio.create_task(learner.feed(message))
         assert await asyncio.to_thread(begun.wait, 10.0)
-        if cancelled:
+        for _ in range(2 * cancelled):
             task.cancel()
             await asyncio.sleep(0)
         assert learner._lock.locked(), "nothing may be sealed meanwhile"
@@ -264,6 +264,29 @@ def test_records_go_on_during_a_long_fit_and_nobody_goes_on_behind_its_back(
         await asyncio.gather(task, return_exceptions=True)
         assert ended.is_set()
         assert task.cancelled() == cancelled
-        assert learner._next == (0 if cancelled else 1)
+        assert learner._next == 1, "what was learned is not to be learned again"
+
+    asyncio.run(scenario())
+
+
+def test_a_long_backlog_is_sealed_on_its_way(settings: Settings, ledgers: list[FakeLedger]) -> None:
+    """The lock is held for all that a fetch brought: no tick comes in between."""
+    records = [
+        SimpleNamespace(offset=n, value=of_list(len(FEATURE_NAMES), n)) for n in range(AT_ONCE_OF_MANY + 10)
+    ]
+
+    async def scenario() -> None:
+        settings_now = msgspec.structs.replace(
+            settings, worker=msgspec.structs.replace(settings.worker, epoch_seconds=0.0)
+        )
+        learner, consumer = Learner(settings_now, {}, Session(30.0), {}), FakeConsumer()
+        await take(learner, consumer)
+        await learner.feed(SimpleNamespace(generation_id=1, value={TP(learner.topic, 0): records}))
+        assert consumer.sealed == {TP(learner.topic, 0): AT_ONCE_OF_MANY}
+        ledgers[0].fenced, learner._sealed_at = True, 0.0
+        more = [SimpleNamespace(offset=r.offset + 1_000, value=r.value) for r in records]
+        await learner.feed(SimpleNamespace(generation_id=1, value={TP(learner.topic, 0): more}))
+        assert learner.machine is None, "another learner goes on"
+        assert learner._next == 1_000 + AT_ONCE_OF_MANY, "and this one goes no further"
 
     asyncio.run(scenario())

@@ -8,6 +8,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import faust.transport.consumer
 import pytest
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -36,6 +37,7 @@ def consumer() -> Consumer:
     consumer = Consumer.__new__(Consumer)
     consumer.sealed, consumer.starts, consumer.delivered = {}, {}, {}
     consumer._confirmed, consumer._drained = {}, {}
+    consumer.readers = {CLICKS.topic: "customers", "orders": "customers", "examples": "learner"}
     consumer._acked, consumer._acked_index = {CLICKS: [3, 4]}, {CLICKS: {3, 4}}
     return consumer
 
@@ -145,7 +147,6 @@ def test_what_a_fetch_brought_for_an_agent_travels_as_one_message(
     consumer._paused_partitions, consumer._read_offset = set(), {CLICKS: 3}
     consumer.app = SimpleNamespace(consumer_generation_id=4)
     record = partial(SimpleNamespace, timestamp=1_000, timestamp_type=0)
-    consumer.readers = {CLICKS.topic: "customers", "orders": "customers", "examples": "learner"}
     answer = {
         CLICKS: [record(offset=7), record(offset=8)],
         examples: [record(offset=3)],
@@ -165,6 +166,11 @@ def test_what_a_fetch_brought_for_an_agent_travels_as_one_message(
     assert message.generation_id == 4
     assert consumer.delivered == {CLICKS: 9, orders: 2}, "and no more: examples are another message"
     assert consumer._read_offset == {CLICKS: None, orders: None}
+
+
+def test_faust_has_no_opinion_on_partitions_of_which_it_does_not_see_the_messages(consumer: Consumer) -> None:
+    assert "self.verify_event_path(now, tp)" in inspect.getsource(faust.transport.consumer), "Faust asks it"
+    consumer.verify_event_path(0.0, CLICKS)  # a thread that is not there would say so
 
 
 def test_a_fetch_waits_for_more_after_one_that_brought_much_and_not_after_one_that_brought_little(
