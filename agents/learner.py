@@ -187,6 +187,7 @@ class Learner:
                             return  # another learner goes on
 
     async def _learn(self, machine: LearnerMachine, record: Any) -> None:
+        self._next = record.offset + 1  # first: who is cancelled has learned it all the same
         try:
             example = _read(record.value)
         except WireError as error:
@@ -199,15 +200,11 @@ class Learner:
                 self._pass_over(record)
                 return
             before = machine.n_learned
-            try:
-                if machine.takes_long(example):
-                    await to_the_end(asyncio.to_thread(machine.learn, example))  # the loop turns meanwhile
-                else:
-                    machine.learn(example)
-            finally:
-                self._next = record.offset + 1  # also when we are cancelled: it has been learned
+            if machine.takes_long(example):
+                await to_the_end(asyncio.to_thread(machine.learn, example))  # the loop turns meanwhile
+            else:
+                machine.learn(example)
             (metrics.LEARNED if machine.n_learned > before else metrics.LEARNED_TWICE).inc()
-        self._next = record.offset + 1
 
     def _pass_over(self, record: Any) -> None:
         """Leave out a question that a program before an upgrade asked: it does not say every feature."""
@@ -216,7 +213,6 @@ class Learner:
                 "examples with an earlier list of features are passed over, from %d on", record.offset
             )
         self._passed_over += 1
-        self._next = record.offset + 1
 
     def _tell_of_drifts(self, drifts: dict[str, int]) -> None:
         for expert, number in drifts.items():

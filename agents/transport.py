@@ -76,7 +76,7 @@ class RawBatches(faust.Schema):
 
 
 Fetched = dict[TP, list[Any]]
-"""Records that one fetch brought, by partition; none of the lists is empty."""
+"""Records that one fetch brought, by partition (the client's type, equal to Faust's); no list is empty."""
 
 
 def as_read(_key: bytes) -> bytes:
