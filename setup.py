@@ -18,6 +18,7 @@ HOT_PATH = [
     "streams/clock/timers.py",
     "streams/clock/watermark.py",
     "streams/customer/alerts.py",
+    "streams/customer/at_hand.py",
     "streams/customer/crossing.py",
     "streams/customer/decay.py",
     "streams/customer/features.py",

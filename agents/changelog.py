@@ -12,18 +12,16 @@ Values travel with nothing but their own version; a program that does not know t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, MutableMapping
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
-from agents.transport import FETCHING, OutputRecord, as_read
+from agents.fetched import as_read
+from agents.transport import FETCHING, OutputRecord
 from schemas.learning import ModelSnapshot
-from streams.customer.machine import at_hand_of
-from streams.customer.state import CustomerState
-from streams.customer.state_codec import encode_state
 
 MARKER_KEY = b"\x00marker"
 """No customer id has this key: ids are printable."""
@@ -68,22 +66,6 @@ class LogReplaced(Exception):  # noqa: N818 - a state of the world, named after 
 
 _encoder = msgspec.msgpack.Encoder()
 _marker_decoder = msgspec.msgpack.Decoder(Marker)
-
-
-def state_records(
-    dirty: Iterable[str], states: MutableMapping[str, CustomerState]
-) -> tuple[list[OutputRecord], list[OutputRecord]]:
-    """Make changelog records of changed states, and tombstones of customers that have none now."""
-    changed: list[OutputRecord] = []
-    erased: list[OutputRecord] = []
-    at_hand = at_hand_of(states)
-    for customer_id in dirty:
-        state = at_hand.get(customer_id) or states.get(customer_id)
-        if state is None:
-            erased.append((customer_id.encode(), None, []))
-        else:
-            changed.append((customer_id.encode(), encode_state(state), []))
-    return changed, erased
 
 
 def marker_record(marker: Marker) -> OutputRecord:

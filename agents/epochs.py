@@ -32,7 +32,7 @@ from faust.types import TP
 
 from agents import metrics
 from agents.breaker import Breaker, Tripped, flood
-from agents.changelog import MARKER_VERSION, Marker, marker_record, state_records
+from agents.changelog import MARKER_VERSION, Marker, marker_record
 from agents.dead_letters import dead_letter
 from agents.erasures import Requests
 from agents.errors import OperatorError
@@ -52,6 +52,7 @@ from schemas.codec import encode
 from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
 from streams.clock.watermark import NEVER_MS
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, days_ms
+from streams.customer.at_hand import state_records
 from streams.intake import Intake, Refused
 from streams.learning.served import Served
 

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import faust
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+
+from agents.fetched import as_read
 
 SCHEME = "holdfast"
 """URL scheme under which Faust finds this transport."""
@@ -77,41 +77,6 @@ class RawBatches(faust.Schema):
 
 Fetched = dict[TP, list[Any]]
 """Records that one fetch brought, by partition (the client's type, equal to Faust's); no list is empty."""
-
-
-def as_read(_key: bytes) -> bytes:
-    """Stand for a key deserializer: a consumer that has it gives its records as the client reads them.
-
-    The client copies each record, field by field, into an object with its topic, partition and sizes, which
-    costs more than decoding the message in it. What it read has offset, timestamp, key, value and headers.
-    """
-    raise AssertionError("no key is deserialized where records are left as they are")
-
-
-def _consumer_record(records: PartitionRecords, tp: TopicPartition, record: Any) -> Any:
-    return record if records._key_deserializer is as_read else _copied(records, tp, record)
-
-
-_copied = PartitionRecords._consumer_record
-PartitionRecords._consumer_record = _consumer_record
-
-
-def _all_fetched(fetched: FetchResult, max_records: int | None = None) -> list[Any]:
-    """Hand over what was fetched at once, where records are left as they are: the client goes one by one."""
-    waiting = fetched._partition_records
-    if waiting is None or waiting._key_deserializer is not as_read:
-        return list(_one_by_one(fetched, max_records))
-    if not fetched.check_assignment(fetched._topic_partition):
-        return []
-    records = list(islice(waiting._records_iterator, max_records))
-    fetched._update_position()
-    if max_records is None or len(records) < max_records:
-        fetched._partition_records = None  # spent
-    return records
-
-
-_one_by_one = FetchResult.getall
-FetchResult.getall = _all_fetched
 
 
 def wait_after(fetched: Mapping[Any, Sequence[Any]]) -> tuple[int, int]:

@@ -409,7 +409,7 @@ def utc(time_ms: int) -> datetime:
     >>> utc(1_767_225_600_000).isoformat()
     '2026-01-01T00:00:00+00:00'
     """
-    return _EPOCH + timedelta(milliseconds=time_ms)
+    return _EPOCH + _MILLISECOND * time_ms  # half as long as a `timedelta` by keyword
 
 
 def epoch_ms(moment: datetime) -> int:

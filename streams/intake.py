@@ -176,6 +176,10 @@ class Intake:
             Whether it ended before the records did.
         """
         merge, machine, done = self.merge, self.machine, self.done
+        if most > 1:
+            machine.warm_up(
+                [event.customer_id for _, event in merge.ahead(most) if not isinstance(event, Refused)]
+            )
         for _ in range(most):
             held = self._held
             if held is not None:

@@ -105,6 +105,32 @@ class Merge(Generic[Record]):
                 return -1
         return found
 
+    def ahead(self, most: int) -> list[Record]:
+        """List records that are next, so many of an input at most; those of one input in its order.
+
+        Examples
+        --------
+        >>> merge = Merge[str](inputs=2)
+        >>> for time_ms in range(4):
+        ...     merge.push(0, time_ms, f"click {time_ms}")
+        >>> merge.push(1, 1, "order")
+        >>> merge.push(1, 3, "order later")
+        >>> merge.ahead(2)
+        ['click 0', 'click 1', 'order']
+        """
+        until_ms = -1  # where the first of the longer inputs is cut
+        for buffer in self._buffers:
+            end = buffer.head + most
+            if end < len(buffer.times) and (until_ms < 0 or buffer.times[end - 1] < until_ms):
+                until_ms = buffer.times[end - 1]
+        found: list[Record] = []
+        for buffer in self._buffers:
+            for place in range(buffer.head, min(buffer.head + most, len(buffer.times))):
+                if 0 <= until_ms < buffer.times[place]:
+                    break
+                found.append(buffer.records[place])
+        return found
+
     def take(self, source: int) -> Record:
         """Take the record that is next; `source` is what `next_source` has just said."""
         return self._buffers[source].take()

@@ -22,7 +22,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agents.changelog import state_records
 from agents.errors import OperatorError
 from agents.rocksdb_store import RocksStore, StoreHeld, folder_of, open_rocksdb
 from agents.sections import WorkerSettings
@@ -30,6 +29,7 @@ from agents.settings import Settings
 from agents.settings import load as load_settings
 from agents.stores import Change, MemoryStore, Position, StateStore, StoreDamaged, VisitorChange, open_store
 from streams.config import DAY_MS, HOUR_MS, ReviewConfig, StreamConfig
+from streams.customer.at_hand import state_records
 from streams.customer.machine import CustomerMachine
 from streams.customer.state import CustomerState, new_state
 from streams.customer.state_codec import decode_state, encode_state
@@ -394,9 +394,9 @@ def test_objects_in_memory_are_those_of_the_epoch_and_of_the_cache(rocks: Disk) 
 ENDLESS = """
 import sys
 from pathlib import Path
-from agents.changelog import state_records
 from agents.rocksdb_store import RocksStore
 from agents.stores import Position
+from streams.customer.at_hand import state_records
 from tests.agents.test_stores import SMALL, state_of
 
 store = RocksStore(Path(sys.argv[1]), "endless", SMALL)

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from agents.changelog import MARKER_KEY, MARKER_VERSION, Marker, marker_record, state_records
+from agents.changelog import MARKER_KEY, MARKER_VERSION, Marker, marker_record
 from agents.cluster import create_missing
 from agents.connection import aiokafka_arguments
 from agents.errors import OperatorError
@@ -22,6 +22,7 @@ from agents.settings import Settings
 from agents.stores import Position, StateStore, open_store
 from schemas.topics import CHANGELOG
 from streams.config import StreamConfig
+from streams.customer.at_hand import state_records
 from streams.customer.state import new_state
 from streams.customer.state_codec import encode_state
 from streams.learning.served import untrained

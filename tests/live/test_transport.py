@@ -11,21 +11,19 @@ from typing import Any
 import faust.transport.consumer
 import pytest
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP
 
+from agents.fetched import Batches, all_fetched, as_read, one_by_one
 from agents.transport import (
     FETCH_MAX_WAIT_MS,
     MANY_FETCHED,
     PATIENT_BYTES,
     PATIENT_WAIT_MS,
     Consumer,
-    _all_fetched,
-    _one_by_one,
-    as_read,
 )
 
 CLICKS = TP("clickstream", 0)
@@ -100,34 +98,57 @@ def test_a_log_that_ends_in_transaction_markers_has_an_end(
     assert not consumer.at_end(CLICKS, 9)  # one batch is still in the agent's buffer
 
 
-def fetched(records: int, position: int, paused: bool = False) -> tuple[FetchResult, SimpleNamespace]:
+def batch_of(first: int, count: int, compression: int = 0) -> bytes:
+    batch = DefaultRecordBatchBuilder(2, compression, 0, -1, -1, -1, 1 << 20)
+    for number in range(count):
+        batch.append(number, timestamp=1, key=b"k", value=b"%d" % (first + number), headers=[])
+    return first.to_bytes(8, "big") + bytes(batch.build())[8:]
+
+
+def fetched(
+    records: int, position: int, paused: bool = False, begin: int = 10, answer: bytes | None = None
+) -> tuple[FetchResult, SimpleNamespace]:
     """What the client makes of an answer with two batches, the second of one record, and where it stands."""
-    answer = b""
-    for first, count in ((10, records), (10 + records, 1)):
-        batch = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
-        for number in range(count):
-            batch.append(number, timestamp=1, key=b"k", value=b"%d" % (first + number), headers=[])
-        built = bytes(batch.build())
-        answer += first.to_bytes(8, "big") + built[8:]
+    if answer is None:
+        answer = batch_of(10, records) + batch_of(10 + records, 1, compression=1)
     tp = TopicPartition("clickstream", 0)
     state = SimpleNamespace(paused=paused, position=position)
     state.consumed_to = lambda at: setattr(state, "position", at)
-    waiting = PartitionRecords(tp, MemoryRecords(answer), [], 10, as_read, None, True, READ_UNCOMMITTED)
+    waiting = PartitionRecords(tp, Batches(answer), [], begin, as_read, None, True, READ_UNCOMMITTED)
     assignment = SimpleNamespace(active=True, state_value=lambda _tp: state)
     return FetchResult(tp, assignment=assignment, partition_records=waiting, backoff=0), state
 
 
+@pytest.mark.parametrize("begin", [10, 12, 15, 16])
 @pytest.mark.parametrize("most", [None, 1, 2, 3, 6, 7])
-def test_what_was_fetched_is_handed_over_as_the_client_would_one_by_one(most: int | None) -> None:
-    ours, state = fetched(5, position=10)
-    clients, expected = fetched(5, position=10)
+def test_what_was_fetched_is_handed_over_as_the_client_would_one_by_one(most: int | None, begin: int) -> None:
+    ours, state = fetched(5, begin, begin=begin)
+    clients, expected = fetched(5, begin, begin=begin)
     while clients.has_more():
         assert ours.has_more()
-        got, wanted = _all_fetched(ours, most), list(_one_by_one(clients, most))
+        got, wanted = all_fetched(ours, most), list(one_by_one(clients, most))
         assert [(r.offset, r.value) for r in got] == [(r.offset, r.value) for r in wanted]
         assert state.position == expected.position
     assert not ours.has_more()
     assert state.position == 16
+
+
+def test_the_rest_of_a_batch_that_was_begun_one_by_one_is_handed_over_at_once() -> None:
+    ours, state = fetched(5, position=10)
+    assert ours.getone().offset == 10
+    assert [record.offset for record in all_fetched(ours)] == [11, 12, 13, 14, 15]
+    assert state.position == 16
+
+
+@pytest.mark.parametrize("compression", [0, 1])
+@pytest.mark.parametrize("place", [21, 60, -1])
+def test_a_batch_that_is_not_what_its_checksum_says_is_refused(compression: int, place: int) -> None:
+    good = batch_of(10, 5, compression)
+    bad = bytearray(good)
+    bad[place] ^= 1
+    assert len(all_fetched(fetched(0, 10, answer=good)[0])) == 5
+    with pytest.raises(CorruptRecordException):
+        all_fetched(fetched(0, 10, answer=good + bytes(bad))[0])
 
 
 @pytest.mark.parametrize(("position", "paused"), [(10, True), (12, False)])
@@ -135,7 +156,7 @@ def test_what_was_fetched_of_a_partition_that_is_paused_or_elsewhere_now_is_drop
     position: int, paused: bool
 ) -> None:
     ours, _ = fetched(5, position, paused)
-    assert _all_fetched(ours) == []
+    assert all_fetched(ours) == []
     assert not ours.has_more()
 
 

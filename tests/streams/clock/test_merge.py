@@ -102,6 +102,29 @@ def test_a_record_pushed_while_records_are_taken_is_not_overtaken() -> None:
     assert list(merge.ready()) == [(0, "c")]
 
 
+@given(
+    st.lists(st.integers(0, 100), unique=True),
+    st.lists(st.booleans(), min_size=101, max_size=101),
+    st.integers(1, 20),
+)
+def test_what_is_ahead_is_what_will_be_taken_next(times: list[int], of_second: list[bool], most: int) -> None:
+    merge: Merge[int] = Merge(2)
+    for time_ms in sorted(times):
+        merge.push(int(of_second[time_ms]), time_ms, time_ms)
+    merge.caught_up(0)
+    merge.caught_up(1)
+    if times:
+        merge.take(merge.next_source())
+    before = len(merge)
+    ahead = merge.ahead(most)
+    assert len(merge) == before, "nothing is taken"
+    merge.caught_up(0)
+    merge.caught_up(1)
+    taken = [record for _, record in merge.ready()]
+    assert sorted(ahead) == taken[: len(ahead)]
+    assert len(ahead) >= min(most, len(taken)) or len(ahead) == len(taken)
+
+
 def test_an_input_that_was_caught_up_holds_the_others_up_again_after_its_next_record() -> None:
     merge: Merge[str] = Merge(2)
     merge.caught_up(1)

@@ -1,0 +1,149 @@
+"""How what a fetch brought is read: some records at a time, and no copies.
+
+aiokafka goes through a fetched batch record by record, copies each into an object with its topic, partition
+and sizes, and computes the checksum of the batch in plain C. Each of the three costs a good part of what
+decoding the message in a record does. Here a consumer that says so (`as_read`) gets records as the client
+reads them, all of a batch at once, and every consumer's checksums are computed by the processor's own
+instruction. Which records come, from which offset, in which order, and what is skipped (control records,
+aborted transactions, what a compressed batch holds from before) stays the client's.
+
+The hooks are private to aiokafka, hence its exact pin; a test runs each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import google_crc32c
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
+
+# Of a record batch, in bytes (https://kafka.apache.org/documentation/#recordbatch): where its length, its
+# magic and what its checksum covers begin. The length counts from behind itself.
+_LENGTH, _LEADER_EPOCH, _MAGIC, _COVERED = 8, 12, 16, 21
+_NEWEST_MAGIC = 2
+
+
+def as_read(_key: bytes) -> bytes:
+    """Stand for a key deserializer: a consumer that has it gives its records as the client reads them.
+
+    What the client reads has offset, timestamp, key, value and headers.
+    """
+    raise AssertionError("no key is deserialized where records are left as they are")
+
+
+class _Together(list[Any]):
+    """All records of a batch, in the place of one: `offset` is the newest."""
+
+    @property
+    def offset(self) -> int:
+        return int(self[-1].offset)
+
+
+class _Batch:
+    """A batch of the client's, told apart from it in what it yields and how it is checked.
+
+    Parameters
+    ----------
+    batch
+        The client's.
+    raw
+        Its bytes.
+    together
+        Whether it yields its records at once.
+    """
+
+    __slots__ = ("_batch", "_raw", "_together")
+
+    def __init__(self, batch: Any, raw: bytes, together: bool) -> None:
+        self._batch = batch
+        self._raw = raw
+        self._together = together
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._together:
+            return iter(self._batch)
+        records = _Together(self._batch)
+        return iter((records,) if records else ())
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def validate_crc(self) -> bool:
+        # Where no wheel of the package fits, it computes in Python, which nobody wants.
+        if self._raw[_MAGIC] < _NEWEST_MAGIC or google_crc32c.implementation != "c":
+            return bool(self._batch.validate_crc())
+        return bool(google_crc32c.value(self._raw[_COVERED:]) == self._batch.crc)
+
+
+class Batches:
+    """The batches of an answer to a fetch: what the client's `MemoryRecords` gives, as `_Batch`."""
+
+    __slots__ = ("_at", "_data", "_records", "together")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._records = MemoryRecords(data)
+        self._at = 0
+        self.together = False
+
+    def size_in_bytes(self) -> int:
+        """Count the bytes of all batches."""
+        return int(self._records.size_in_bytes())
+
+    def has_next(self) -> bool:
+        """Tell whether a whole batch is left."""
+        return bool(self._records.has_next())
+
+    def next_batch(self) -> _Batch | None:
+        """Give the next batch."""
+        batch = self._records.next_batch()
+        if batch is None:
+            return None
+        length_at = self._at + _LENGTH
+        end = self._at + _LEADER_EPOCH + int.from_bytes(self._data[length_at : length_at + 4], "big")
+        raw, self._at = self._data[self._at : end], end
+        return _Batch(batch, raw, self.together)
+
+
+fetcher.MemoryRecords = Batches
+
+
+def _consumer_record(records: PartitionRecords, tp: TopicPartition, record: Any) -> Any:
+    if type(record) is _Together:
+        first = records.next_fetch_offset  # a batch may begin before it
+        return record if record[0].offset >= first else [one for one in record if one.offset >= first]
+    return record if records._key_deserializer is as_read else _copied(records, tp, record)
+
+
+_copied = PartitionRecords._consumer_record
+PartitionRecords._consumer_record = _consumer_record
+
+
+def all_fetched(fetched: FetchResult, max_records: int | None = None) -> list[Any]:
+    """Hand over what was fetched at once, where records are left as they are: the client goes one by one."""
+    waiting = fetched._partition_records
+    if waiting is None or waiting._key_deserializer is not as_read or max_records is not None:
+        return list(one_by_one(fetched, max_records))
+    if not fetched.check_assignment(fetched._topic_partition):
+        return []
+    waiting._records.together = True
+    found: list[Any] = []
+    for records in waiting:
+        if isinstance(records, list):
+            found += records
+        else:
+            found.append(records)  # the rest of a batch that was begun before
+    fetched._update_position()
+    fetched._partition_records = None  # spent
+    return found
+
+
+one_by_one = FetchResult.getall
+FetchResult.getall = all_fetched
