@@ -22,10 +22,10 @@ from librt.vecs import vec
 
 from streams.clock.timers import Timer
 from streams.customer.decay import faded, landmark_is_stale
-from streams.customer.packing import pack_short
-from streams.customer.state_wire import Question, RecentOrder, StateOnWire, Traits, VerdictOnWire
+from streams.customer.packing import pack_vector
+from streams.customer.state_wire import Question, RecentOrder, Traits
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 
 NO_TIME: Final = 0
 """No such moment; event times start in 1990."""
@@ -54,8 +54,8 @@ class Verdict:
     risk
         At the latest review, and `published` the one last sent out; negative before the first.
     values
-        The features at the latest review, packed by `pack_short`; not at the review but when they are asked
-        for, as most reviews are followed by another before the state is written.
+        The features at the latest review, packed; not at the review but when they are asked for, as most
+        reviews are followed by another before the state is written.
     crossing_ms
         When the risk will reach the alert threshold in silence, `NO_TIME` when it will not.
     episode
@@ -98,9 +98,14 @@ class Verdict:
     def values(self) -> bytes:
         """The features at the latest review, packed."""
         if len(self._latest):
-            self._packed = pack_short(self._latest)
+            self._packed = pack_vector(self._latest)
             self._latest = vec[float]()
         return self._packed
+
+    def keep(self, packed: bytes) -> None:
+        """Take the features of a review as they were packed."""
+        self._packed = packed
+        self._latest = vec[float]()
 
     def look_at(self, values: vec[float]) -> None:
         """Keep the features of a review; they must not change any more."""
@@ -292,10 +297,18 @@ def _values(remembered: object, names: tuple[str, ...]) -> tuple[object, ...]:
     return tuple([getattr(remembered, name) for name in names])
 
 
-FIELDS: tuple[str, ...] = StateOnWire.__struct_fields__
-"""Names of a state's fields in the order of the wire: the version first, whatever follows."""
+FIELDS: tuple[str, ...] = (
+    "version", "first_ms", "clock_ms", "landmark_ms", "click_ms", "session_ms", "views", "sessions",
+    "sessions_short", "carts", "cart_ms", "orders", "revenue", "refunded", "discounted", "first_order_ms",
+    "order_ms", "order_amount", "orders_short", "orders_long", "won_back", "items", "category_cells",
+    "categories", "gap_ms", "recent_orders", "refunds", "cancelled", "ids_now", "ids_before", "ids_ms",
+    "applied", "review_ms", "border_ms", "questions", "rfm", "lifecycle", "verdict", "traits",
+)  # fmt: skip
+"""Names of what is remembered of a customer: all of these travel."""
 
-VERDICT_FIELDS: tuple[str, ...] = VerdictOnWire.__struct_fields__
+VERDICT_FIELDS: tuple[str, ...] = (
+    "risk", "published", "values", "crossing_ms", "episode", "episode_ms", "due_ms", "border_ms",
+)  # fmt: skip
 """The same of a verdict."""
 
 

@@ -30,7 +30,7 @@ from streams.customer.crossing import crossing_ms
 from streams.customer.decision import Decision
 from streams.customer.features import families_of, features
 from streams.customer.lifecycle import LIFECYCLE_NAMES
-from streams.customer.packing import digest, pack, unpack_short
+from streams.customer.packing import digest, pack_vector, unpack
 from streams.customer.rfm import RFM_NAMES
 from streams.customer.silence import Silence
 from streams.customer.state import NO_TIME, CustomerState, Verdict
@@ -71,7 +71,7 @@ class Look:
     def packed(self) -> bytes:
         """Freeze the features."""
         if not self._packed:
-            self._packed = pack(self.values)
+            self._packed = pack_vector(self.values)
         return self._packed
 
 
@@ -198,7 +198,7 @@ class Judge:
             verdict.episode_ms = look.as_of_ms
         verdict.episode = int(step.to)
         contributions = self.model.contributions(look.values)
-        before = unpack_short(verdict.values)
+        before = unpack(verdict.values)
         episode = episode_id(customer_id, verdict.episode_ms)
         alert = ChurnAlert(
             id=digest(f"{episode}/{step.says}").hex(),

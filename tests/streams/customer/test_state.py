@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,8 +16,16 @@ from hypothesis import strategies as st
 from streams.config import DAY_MS, HOUR_MS, ReviewConfig, StreamConfig
 from streams.customer.dedupe import DEDUPE_MS, RECENT_MESSAGES, forget_messages, seen_message
 from streams.customer.features import FEATURE_NAMES, features
-from streams.customer.packing import digest, pack, pack_short, unpack, unpack_short
-from streams.customer.state import FIELDS, STATE_VERSION, CustomerState, Verdict, facts, new_state
+from streams.customer.packing import digest, pack, unpack
+from streams.customer.state import (
+    FIELDS,
+    STATE_VERSION,
+    VERDICT_FIELDS,
+    CustomerState,
+    Verdict,
+    facts,
+    new_state,
+)
 from streams.customer.state_codec import decode_state, encode_state
 from streams.customer.state_wire import Question
 from tests.streams.build import T0, Shop, click, order, simulated_records
@@ -37,8 +46,8 @@ QUESTION = st.builds(
 VERDICT = st.builds(
     Verdict,
     risk=NUMBER,
-    published=NUMBER.filter(lambda published: published != 2.0),  # no risk; it stands for that of the review
-    values=st.binary(max_size=75),
+    published=NUMBER,
+    values=st.binary(max_size=100),
     crossing_ms=TIME,
     episode=st.integers(0, 2),
     episode_ms=TIME,
@@ -99,7 +108,9 @@ def test_an_unknown_version_is_refused(version: int) -> None:
         decode_state(encode_state(state))
 
 
-@pytest.mark.parametrize("wire", [b"", b"\xc1", b"\x90", msgspec.msgpack.encode({"version": 1})])
+@pytest.mark.parametrize(
+    "wire", [b"", b"\xc1", bytes([0xC1, STATE_VERSION]), b"\x90", msgspec.msgpack.encode({"version": 1})]
+)
 def test_bytes_that_are_no_state_are_refused(wire: bytes) -> None:
     with pytest.raises(ValueError, match="not a customer state"):
         decode_state(wire)
@@ -147,18 +158,52 @@ def test_a_broken_state_of_version_1_is_refused() -> None:
         decode_state(wire[:-3])
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False)))
-def test_short_packing_keeps_four_digits_in_three_bytes(values: list[float]) -> None:
-    packed = pack_short(values)
-    assert len(packed) == 3 * len(values)
-    assert unpack_short(packed) == pytest.approx(values, rel=1e-4)
+def test_states_of_version_2_are_read_as_they_were() -> None:
+    pairs = msgspec.msgpack.decode(
+        (OLD.parent / "states_v2.msgpack").read_bytes(), type=list[tuple[bytes, Any]]
+    )
+    for wire, fields in pairs:
+        state = decode_state(wire)
+        verdict = fields.pop("verdict")
+        assert fields.pop("version") == 2
+        packed = state.verdict.values
+        assert packed[3::4] + packed[2::4] + packed[1::4] == verdict.pop("values")
+        assert {name: getattr(state.verdict, name) for name in verdict} == verdict
+        remembered = msgspec.msgpack.decode(
+            msgspec.msgpack.encode({name: getattr(state, name) for name in fields})
+        )
+        assert remembered == fields
+        assert decode_state(encode_state(state)) == state, "and goes on as one of now"
+    assert any(fields["traits"] for _, fields in pairs)
+    assert any(fields["questions"] for _, fields in pairs)
 
 
-def test_a_field_that_a_later_program_appended_is_passed_over() -> None:
-    fields = msgspec.msgpack.decode(encode_state(new_state(T0, inputs=2)))
-    fields += [None, "appended"]  # traits, which this program leaves out where there are none
-    assert decode_state(msgspec.msgpack.encode(fields)) == new_state(T0, inputs=2)
-    assert FIELDS[0] == "version", "read first, whatever follows"
+@given(STATE.map(settled), st.data())
+def test_numbers_and_lists_that_a_later_program_appended_are_passed_over(
+    state: CustomerState, data: st.DataObject
+) -> None:
+    wire = bytearray(encode_state(state))
+    mask = int.from_bytes(wire[2:10], "little")
+    numbers = 14 + 8 * (mask & (1 << 31) - 1).bit_count()
+    later = data.draw(st.sets(st.integers(31, 53)))
+    wire[2:10] = (mask | sum(1 << bit for bit in later)).to_bytes(8, "little")
+    wire[numbers:numbers] = bytes(range(8)) * len(later)
+    assert decode_state(bytes(wire) + b"a list") == state
+
+
+@given(STATE.map(settled), st.data())
+def test_a_state_that_ends_before_it_should_is_refused(state: CustomerState, data: st.DataObject) -> None:
+    wire = encode_state(state)
+    with pytest.raises(ValueError, match="customer state"):
+        decode_state(wire[: data.draw(st.integers(0, len(wire) - 1))])
+
+
+def test_every_field_travels() -> None:
+    names = set(CustomerState.__slots__) - {"customer_id", "timer"}
+    assert set(FIELDS) == names
+    assert {name.lstrip("_") for name in Verdict.__slots__} - {"latest", "packed"} | {"values"} == set(
+        VERDICT_FIELDS
+    )
 
 
 def test_a_digest_is_the_same_in_every_process() -> None:
