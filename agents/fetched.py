@@ -50,17 +50,19 @@ class _Batch:
     ----------
     batch
         The client's.
-    raw
-        Its bytes.
+    data
+        The answer that it is in, from `start` to `end`.
     together
         Whether it yields its records at once.
     """
 
-    __slots__ = ("_batch", "_raw", "_together")
+    __slots__ = ("_batch", "_data", "_end", "_start", "_together")
 
-    def __init__(self, batch: Any, raw: bytes, together: bool) -> None:
+    def __init__(self, batch: Any, data: bytes, start: int, end: int, together: bool) -> None:
         self._batch = batch
-        self._raw = raw
+        self._data = data
+        self._start = start
+        self._end = end
         self._together = together
 
     def __getattr__(self, name: str) -> Any:
@@ -77,9 +79,10 @@ class _Batch:
 
     def validate_crc(self) -> bool:
         # Where no wheel of the package fits, it computes in Python, which nobody wants.
-        if self._raw[_MAGIC] < _NEWEST_MAGIC or google_crc32c.implementation != "c":
+        start = self._start
+        if self._data[start + _MAGIC] < _NEWEST_MAGIC or google_crc32c.implementation != "c":
             return bool(self._batch.validate_crc())
-        return bool(google_crc32c.value(self._raw[_COVERED:]) == self._batch.crc)
+        return bool(google_crc32c.value(self._data[start + _COVERED : self._end]) == self._batch.crc)
 
 
 class Batches:
@@ -106,10 +109,10 @@ class Batches:
         batch = self._records.next_batch()
         if batch is None:
             return None
-        length_at = self._at + _LENGTH
-        end = self._at + _LEADER_EPOCH + int.from_bytes(self._data[length_at : length_at + 4], "big")
-        raw, self._at = self._data[self._at : end], end
-        return _Batch(batch, raw, self.together)
+        start = self._at
+        length = self._data[start + _LENGTH : start + _LEADER_EPOCH]
+        self._at = start + _LEADER_EPOCH + int.from_bytes(length, "big")
+        return _Batch(batch, self._data, start, self._at, self.together)
 
 
 fetcher.MemoryRecords = Batches

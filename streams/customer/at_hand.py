@@ -49,7 +49,7 @@ def warm_up(customer_ids: Sequence[str], at_hand: Mapping[str, CustomerState]) -
         timer, verdict = state.timer, state.verdict
         if timer is not None and timer.due_ms == 0:
             read += 1.0
-        if len(state.ids_now) == 1:
+        if len(state.ids_now) > 0 and state.ids_now[0] == 0:
             read += 1.0
         if state.applied[0] == 0:
             read += 1.0

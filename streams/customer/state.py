@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 from librt.vecs import vec
+from mypy_extensions import i64
 
 from streams.clock.timers import Timer
 from streams.customer.decay import faded, landmark_is_stale
@@ -152,7 +153,7 @@ class CustomerState:
     cancelled
         Keys of the orders called off last: what comes in for them later counts for nothing.
     ids_now, ids_before
-        Digests of recent message ids, 8 bytes each; `ids_ms` is when `ids_now` began.
+        Recent message ids, hashed (`streams.customer.dedupe`); `ids_ms` is when `ids_now` began.
     applied
         Offset of the newest record applied, for each input.
     review_ms, border_ms
@@ -205,8 +206,6 @@ class CustomerState:
         orders_short: float = 0.0,
         orders_long: float = 0.0,
         won_back: bool = False,
-        ids_now: bytes = b"",
-        ids_before: bytes = b"",
         ids_ms: int = NO_TIME,
         review_ms: int = NO_TIME,
         border_ms: int = NO_TIME,
@@ -244,8 +243,8 @@ class CustomerState:
         self.recent_orders = recent_orders
         self.refunds = refunds
         self.cancelled = cancelled
-        self.ids_now = ids_now
-        self.ids_before = ids_before
+        self.ids_now = vec[i64]()
+        self.ids_before = vec[i64]()
         self.ids_ms = ids_ms
         self.applied = applied
         self.review_ms = review_ms

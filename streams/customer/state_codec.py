@@ -26,6 +26,7 @@ from librt.strings import (
     write_i32_le,
     write_i64_le,
 )
+from librt.vecs import append, vec
 from mypy_extensions import i32, i64, u8
 
 from streams.customer.state import NO_TIME, STATE_VERSION, CustomerState, new_state
@@ -84,6 +85,15 @@ def _bytes(writer: BytesWriter, value: bytes, bit: i64) -> i64:
         return 0
     write_i32_le(writer, len(value))
     writer.write(value)
+    return bit
+
+
+def _ids(writer: BytesWriter, ids: vec[i64], bit: i64) -> i64:
+    if len(ids) == 0:
+        return 0
+    writer.append(u8(len(ids)))
+    for hashed in ids:
+        write_i64_le(writer, hashed)
     return bit
 
 
@@ -200,8 +210,8 @@ def _write_lists(writer: BytesWriter, state: CustomerState) -> i64:
         writer.append(len(state.cancelled))
         for key in state.cancelled:
             write_i64_le(writer, _signed(key))
-    mask |= _bytes(writer, state.ids_now, _IDS_NOW)
-    mask |= _bytes(writer, state.ids_before, _IDS_BEFORE)
+    mask |= _ids(writer, state.ids_now, _IDS_NOW)
+    mask |= _ids(writer, state.ids_before, _IDS_BEFORE)
     if state.questions:
         mask |= _QUESTIONS
         writer.append(len(state.questions))
@@ -289,6 +299,13 @@ class _Reader:
 
     def bytes_of(self, bit: i64) -> bytes:
         return self.text(self.length()) if self.has(bit) else b""
+
+    def ids(self, bit: i64) -> vec[i64]:
+        found = vec[i64]()
+        if self.has(bit):
+            for _ in range(self.byte()):
+                found = append(found, self.long())
+        return found
 
     def length(self) -> int:
         at = self._at
@@ -411,8 +428,8 @@ def _read_lists(reader: _Reader, state: CustomerState) -> None:
         state.refunds = [(_unsigned(reader.long()), reader.number()) for _ in range(reader.byte())]
     if reader.has(_CANCELLED):
         state.cancelled = [_unsigned(reader.long()) for _ in range(reader.byte())]
-    state.ids_now = reader.bytes_of(_IDS_NOW)
-    state.ids_before = reader.bytes_of(_IDS_BEFORE)
+    state.ids_now = reader.ids(_IDS_NOW)
+    state.ids_before = reader.ids(_IDS_BEFORE)
     if reader.has(_QUESTIONS):
         state.questions = [_read_question(reader) for _ in range(reader.byte())]
     state.verdict.keep(reader.bytes_of(_VALUES))

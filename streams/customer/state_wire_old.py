@@ -11,7 +11,9 @@ their trend anew. Features frozen then are of a shorter list. Questions with the
 example must say every feature, and the next review compares itself with nothing. So for one horizon after an
 upgrade there is less to learn from.
 
-A state is written as it is now when it next changes.
+Message ids were hashed by another function then, so those of the last days are forgotten: a message that is
+delivered twice, once before an upgrade and once after it, counts twice. A state is written as it is now when
+it next changes.
 """
 
 from __future__ import annotations
@@ -110,7 +112,6 @@ def decode_old(value: bytes) -> CustomerState:
         When the bytes say that they are one, and are none.
     """
     fields = _fields_of_v1(value) if value[3] == 1 else _fields_of_v2(value)
-    del fields["version"]
     return CustomerState(**fields)
 
 
@@ -143,7 +144,8 @@ def _fields_of_v2(value: bytes) -> dict[str, Any]:
 
 
 def _fields_of(old: _StateV1) -> dict[str, Any]:
-    return {name: getattr(old, name) for name in old.__struct_fields__}
+    forgotten = ("ids_now", "ids_before", "version")
+    return {name: getattr(old, name) for name in old.__struct_fields__ if name not in forgotten}
 
 
 def _unpack_short(packed: bytes) -> list[float]:
