@@ -56,10 +56,12 @@ class _Batch:
         Whether it yields its records at once.
     """
 
-    __slots__ = ("_batch", "_data", "_end", "_start", "_together")
+    __slots__ = ("_batch", "_data", "_end", "_start", "_together", "is_control_batch", "next_offset")
 
     def __init__(self, batch: Any, data: bytes, start: int, end: int, together: bool) -> None:
         self._batch = batch
+        self.is_control_batch = batch.is_control_batch  # asked of each; the rest is asked seldom
+        self.next_offset = batch.next_offset
         self._data = data
         self._start = start
         self._end = end
@@ -120,9 +122,17 @@ fetcher.MemoryRecords = Batches
 
 def _consumer_record(records: PartitionRecords, tp: TopicPartition, record: Any) -> Any:
     if type(record) is _Together:
-        first = records.next_fetch_offset  # a batch may begin before it
-        return record if record[0].offset >= first else [one for one in record if one.offset >= first]
+        return (
+            record
+            if record[0].offset >= records.next_fetch_offset
+            else _from(record, records.next_fetch_offset)
+        )
     return record if records._key_deserializer is as_read else _copied(records, tp, record)
+
+
+def _from(records: list[Any], offset: int) -> list[Any]:
+    """Leave out what comes before an offset: a batch is fetched whole, wherever in it a fetch begins."""
+    return [record for record in records if record.offset >= offset]
 
 
 _copied = PartitionRecords._consumer_record
@@ -138,7 +148,7 @@ def all_fetched(fetched: FetchResult, max_records: int | None = None) -> list[An
         return []
     waiting._records.together = True
     found: list[Any] = []
-    for records in waiting:
+    for records in waiting._records_iterator:
         if isinstance(records, list):
             found += records
         else:

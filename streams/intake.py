@@ -185,10 +185,12 @@ class Intake:
             if held is not None:
                 self._held = None
                 source, offset, event = self._held_source, held[0], held[1]
+                time_ms = event.time_ms
             else:
                 source = merge.next_source()
                 if source < 0:
                     return False
+                time_ms = merge.next_ms(source)
                 offset, arrived = merge.take(source)
                 if isinstance(arrived, Refused):
                     self._refused = arrived
@@ -196,7 +198,6 @@ class Intake:
                     self.taken += 1
                     return True
                 event = arrived
-            time_ms = event.time_ms
             if machine.may_take_long(time_ms) and not machine.lead(time_ms, most_timers):
                 self._held, self._held_source = (offset, event), source
                 return True

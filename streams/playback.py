@@ -152,12 +152,13 @@ class Playback:
         outcomes = [0] * len(OUTCOMES)
         newest_ms = EARLIEST_MS if self.last_ms is None else self.last_ms  # a tombstone's: at no time
         done = 0
+        machine.warm_up([event.customer_id for _, event in merge.ahead(most)])
         while done < most:
             source = merge.next_source()
             if source < 0:
                 break
+            time_ms = merge.next_ms(source)
             offset, event = merge.take(source)
-            time_ms = event.time_ms
             if time_ms > newest_ms:
                 self.last_ms = newest_ms = time_ms
                 if self.first_ms is None:

@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
+from librt.vecs import append, vec
+from mypy_extensions import i64
+
 Record = TypeVar("Record")
 
 _MOST_TAKEN: Final = 1024
@@ -27,7 +30,7 @@ class _Buffer(Generic[Record]):
     __slots__ = ("caught_up", "head", "records", "times")
 
     def __init__(self) -> None:
-        self.times: list[int] = []
+        self.times: vec[i64] = vec[i64]()
         self.records: list[Record] = []
         self.head = 0
         self.caught_up = False
@@ -37,7 +40,7 @@ class _Buffer(Generic[Record]):
         record = self.records[head]
         self.head = head = head + 1
         if head == len(self.times) or head == _MOST_TAKEN:
-            del self.times[:head]
+            self.times = self.times[head:]
             del self.records[:head]
             self.head = 0
         return record
@@ -78,7 +81,7 @@ class Merge(Generic[Record]):
     def push(self, source: int, time_ms: int, record: Record) -> None:
         """Append a record to an input."""
         buffer = self._buffers[source]
-        buffer.times.append(time_ms)
+        buffer.times = append(buffer.times, time_ms)
         buffer.records.append(record)
         buffer.caught_up = False
 
@@ -89,15 +92,18 @@ class Merge(Generic[Record]):
     def waiting_for(self) -> list[int]:
         """Name the inputs that hold the others up: empty, and not known to have no more."""
         return [
-            source for source, buffer in enumerate(self._buffers) if not buffer.times and not buffer.caught_up
+            source
+            for source, buffer in enumerate(self._buffers)
+            if len(buffer.times) == 0 and not buffer.caught_up
         ]
 
     def next_source(self) -> int:
         """Tell which input is next; -1 when an input holds the others up, or all are empty."""
-        earliest, found = 0, -1
+        earliest: i64 = 0
+        found = -1
         for source in range(len(self._buffers)):
             buffer = self._buffers[source]
-            if buffer.times:
+            if len(buffer.times) > 0:
                 time_ms = buffer.times[buffer.head]
                 if found < 0 or time_ms < earliest:
                     earliest, found = time_ms, source
@@ -118,7 +124,7 @@ class Merge(Generic[Record]):
         >>> merge.ahead(2)
         ['click 0', 'click 1', 'order']
         """
-        until_ms = -1  # where the first of the longer inputs is cut
+        until_ms: i64 = -1  # where the first of the longer inputs is cut
         for buffer in self._buffers:
             end = buffer.head + most
             if end < len(buffer.times) and (until_ms < 0 or buffer.times[end - 1] < until_ms):
@@ -130,6 +136,11 @@ class Merge(Generic[Record]):
                     break
                 found.append(buffer.records[place])
         return found
+
+    def next_ms(self, source: int) -> int:
+        """Tell the event time of the record that is next; `source` is what `next_source` has just said."""
+        buffer = self._buffers[source]
+        return int(buffer.times[buffer.head])
 
     def take(self, source: int) -> Record:
         """Take the record that is next; `source` is what `next_source` has just said."""
