@@ -1,11 +1,11 @@
-"""How what a fetch brought is read: some records at a time, and no copies.
+"""How what a fetch brought is read: as the client reads it, and checked by the processor's own instruction.
 
 aiokafka goes through a fetched batch record by record, copies each into an object with its topic, partition
-and sizes, and computes the checksum of the batch in plain C. Each of the three costs a good part of what
-decoding the message in a record does. Here a consumer that says so (`as_read`) gets records as the client
-reads them, all of a batch at once, and every consumer's checksums are computed by the processor's own
-instruction. Which records come, from which offset, in which order, and what is skipped (control records,
-aborted transactions, what a compressed batch holds from before) stays the client's.
+and sizes, and computes the checksum of the batch in plain C. Each of these costs a good part of what decoding
+the message in a record does. Here a consumer that says so (`as_read`) gets records as the client reads them,
+and the checksums of every consumer are computed by the processor. Which records come, from which offset, in
+which order, and what is skipped (control records, aborted transactions, what a compressed batch holds from
+before) stays the client's.
 
 The hooks are private to aiokafka, hence its exact pin; a test runs each of them.
 """
@@ -13,6 +13,7 @@ The hooks are private to aiokafka, hence its exact pin; a test runs each of them
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import google_crc32c
@@ -21,8 +22,8 @@ from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-# Of a record batch, in bytes (https://kafka.apache.org/documentation/#recordbatch): where its length, its
-# magic and what its checksum covers begin. The length counts from behind itself.
+# Of a record batch, in bytes (https://kafka.apache.org/documentation/#recordbatch): where its length, what
+# that counts from, its magic and what its checksum covers begin.
 _LENGTH, _LEADER_EPOCH, _MAGIC, _COVERED = 8, 12, 16, 21
 _NEWEST_MAGIC = 2
 
@@ -35,16 +36,8 @@ def as_read(_key: bytes) -> bytes:
     raise AssertionError("no key is deserialized where records are left as they are")
 
 
-class _Together(list[Any]):
-    """All records of a batch, in the place of one: `offset` is the newest."""
-
-    @property
-    def offset(self) -> int:
-        return int(self[-1].offset)
-
-
 class _Batch:
-    """A batch of the client's, told apart from it in what it yields and how it is checked.
+    """A batch of the client's, told apart from it in how it is checked.
 
     Parameters
     ----------
@@ -52,29 +45,23 @@ class _Batch:
         The client's.
     data
         The answer that it is in, from `start` to `end`.
-    together
-        Whether it yields its records at once.
     """
 
-    __slots__ = ("_batch", "_data", "_end", "_start", "_together", "is_control_batch", "next_offset")
+    __slots__ = ("_batch", "_data", "_end", "_start", "is_control_batch", "next_offset")
 
-    def __init__(self, batch: Any, data: bytes, start: int, end: int, together: bool) -> None:
+    def __init__(self, batch: Any, data: bytes, start: int, end: int) -> None:
         self._batch = batch
         self.is_control_batch = batch.is_control_batch  # asked of each; the rest is asked seldom
         self.next_offset = batch.next_offset
         self._data = data
         self._start = start
         self._end = end
-        self._together = together
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
 
     def __iter__(self) -> Iterator[Any]:
-        if not self._together:
-            return iter(self._batch)
-        records = _Together(self._batch)
-        return iter((records,) if records else ())
+        return iter(self._batch)
 
     def __next__(self) -> Any:
         return next(self._batch)
@@ -90,13 +77,12 @@ class _Batch:
 class Batches:
     """The batches of an answer to a fetch: what the client's `MemoryRecords` gives, as `_Batch`."""
 
-    __slots__ = ("_at", "_data", "_records", "together")
+    __slots__ = ("_at", "_data", "_records")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._records = MemoryRecords(data)
         self._at = 0
-        self.together = False
 
     def size_in_bytes(self) -> int:
         """Count the bytes of all batches."""
@@ -114,25 +100,14 @@ class Batches:
         start = self._at
         length = self._data[start + _LENGTH : start + _LEADER_EPOCH]
         self._at = start + _LEADER_EPOCH + int.from_bytes(length, "big")
-        return _Batch(batch, self._data, start, self._at, self.together)
+        return _Batch(batch, self._data, start, self._at)
 
 
 fetcher.MemoryRecords = Batches
 
 
 def _consumer_record(records: PartitionRecords, tp: TopicPartition, record: Any) -> Any:
-    if type(record) is _Together:
-        return (
-            record
-            if record[0].offset >= records.next_fetch_offset
-            else _from(record, records.next_fetch_offset)
-        )
     return record if records._key_deserializer is as_read else _copied(records, tp, record)
-
-
-def _from(records: list[Any], offset: int) -> list[Any]:
-    """Leave out what comes before an offset: a batch is fetched whole, wherever in it a fetch begins."""
-    return [record for record in records if record.offset >= offset]
 
 
 _copied = PartitionRecords._consumer_record
@@ -142,20 +117,15 @@ PartitionRecords._consumer_record = _consumer_record
 def all_fetched(fetched: FetchResult, max_records: int | None = None) -> list[Any]:
     """Hand over what was fetched at once, where records are left as they are: the client goes one by one."""
     waiting = fetched._partition_records
-    if waiting is None or waiting._key_deserializer is not as_read or max_records is not None:
+    if waiting is None or waiting._key_deserializer is not as_read:
         return list(one_by_one(fetched, max_records))
     if not fetched.check_assignment(fetched._topic_partition):
         return []
-    waiting._records.together = True
-    found: list[Any] = []
-    for records in waiting._records_iterator:
-        if isinstance(records, list):
-            found += records
-        else:
-            found.append(records)  # the rest of a batch that was begun before
+    records = list(islice(waiting._records_iterator, max_records))
     fetched._update_position()
-    fetched._partition_records = None  # spent
-    return found
+    if max_records is None or len(records) < max_records:
+        fetched._partition_records = None  # spent
+    return records
 
 
 one_by_one = FetchResult.getall

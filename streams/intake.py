@@ -113,6 +113,7 @@ class Intake:
         self._held: tuple[int, Event] | None = None  # taken from the merge, before its time has come
         self._held_source = 0
         self._refused: Refused | None = None
+        self._warm_until = 0
         self._outcomes = [[0] * len(OUTCOMES) for _ in offsets]
 
     def arrive(self, source: int, records: list[Record], now_ms: int) -> Event | None:
@@ -176,10 +177,10 @@ class Intake:
             Whether it ended before the records did.
         """
         merge, machine, done = self.merge, self.machine, self.done
-        if most > 1:
-            machine.warm_up(
-                [event.customer_id for _, event in merge.ahead(most) if not isinstance(event, Refused)]
-            )
+        if most > 1 and self.taken >= self._warm_until:  # not anew where the last run ended early
+            ahead = merge.ahead(most)
+            self._warm_until = self.taken + len(ahead)
+            machine.warm_up([event.customer_id for _, event in ahead if not isinstance(event, Refused)])
         for _ in range(most):
             held = self._held
             if held is not None:

@@ -3,13 +3,15 @@
 A worker writes ten thousand states a second and more, so this is made for a compiler: no object is made of a
 number on its way. A state is a head, its numbers and its lists. The head has a mark, the version, a mask and
 what fits into a few bits. The numbers take eight bytes each, in the order of their bits in the mask; one that
-is zero has no bit there and takes nothing. A list has a bit too, and takes nothing where it is empty. What
-follows from other fields does not travel: when and what the last order was stand among the newest orders,
-what is due next is mostly the next review, and the published risk mostly that of the review.
+is zero has no bit there and takes nothing. A list but the first, of offsets, has a bit too, and takes nothing
+where it is empty. What follows from other fields does not travel: when and what the last order was stand
+among the newest orders, what is due next is mostly the next review, and the published risk mostly that of
+the review.
 
-A number is only ever appended, with the next bit, and a list after the last: a program that does not know it
-passes it over, and reads it as zero where it is missing. Anything else raises `STATE_VERSION`. States of the
-versions before are read too (`streams.customer.state_wire_old`).
+A number is only ever appended, with the next bit, and a list after the last, with one of the bits that are
+left for it: a program that does not know it passes it over, and reads it as zero where it is missing.
+Anything else raises `STATE_VERSION`. States of the versions before are read too
+(`streams.customer.state_wire_old`).
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ _BITS: Final[i64] = 10
 _NUMBERS: Final[i64] = 14
 """Where they begin: the mask, what takes a few bits, the numbers."""
 
-_UNKNOWN: Final = range(31, 54)
-"""Bits of numbers that a later program may know."""
+_LATER_NUMBERS: Final = range(31, 48)
+_LATER_LISTS: Final[i64] = 0x7F << 48
+"""Bits of what a later program may know."""
 
 _RECENT: Final[i64] = 1 << 62
 _REFUNDS: Final[i64] = 1 << 61
@@ -112,8 +115,9 @@ def encode_state(state: CustomerState) -> bytes:
     writer.append(_MARK)
     writer.append(state.version)
     write_i64_le(writer, 0)
-    write_i32_le(writer, _bits(state))
-    mask = _write_numbers(writer, state) | _write_lists(writer, state)
+    due_of = _due_of(state)
+    write_i32_le(writer, _bits(state, due_of))
+    mask = _write_numbers(writer, state, due_of) | _write_lists(writer, state)
     for place in range(8):
         writer[_MASK + place] = u8(mask >> (8 * place) & 0xFF)
     return writer.getvalue()
@@ -133,14 +137,14 @@ def _due_of(state: CustomerState) -> i32:
     return _OWN
 
 
-def _bits(state: CustomerState) -> i32:
+def _bits(state: CustomerState, due_of: i32) -> i32:
     """Give what takes a few bits: see `_read_bits`."""
     verdict = state.verdict
     rfm: i32 = state.rfm
     lifecycle: i32 = state.lifecycle
     categories: i32 = state.categories
     episode: i32 = verdict.episode
-    bits: i32 = (rfm + 1) | (lifecycle + 1) << 4 | categories << 8 | episode << 14 | _due_of(state) << 16
+    bits: i32 = (rfm + 1) | (lifecycle + 1) << 4 | categories << 8 | episode << 14 | due_of << 16
     if state.won_back:
         bits |= 1 << 20
     if verdict.published == verdict.risk:
@@ -148,7 +152,7 @@ def _bits(state: CustomerState) -> i32:
     return bits
 
 
-def _write_numbers(writer: BytesWriter, state: CustomerState) -> i64:
+def _write_numbers(writer: BytesWriter, state: CustomerState, due_of: i32) -> i64:
     verdict = state.verdict
     first_ms: i64 = state.first_ms
     mask = _whole(writer, first_ms, 1)
@@ -184,7 +188,7 @@ def _write_numbers(writer: BytesWriter, state: CustomerState) -> i64:
     mask |= _whole(writer, verdict.crossing_ms, 1 << 27)
     mask |= _whole(writer, verdict.episode_ms, 1 << 28)
     mask |= _whole(writer, verdict.border_ms, 1 << 29)
-    if _due_of(state) == _OWN:
+    if due_of == _OWN:
         mask |= _whole(writer, verdict.due_ms, 1 << 30)
     return mask
 
@@ -245,7 +249,7 @@ def _write_question(writer: BytesWriter, question: Question) -> None:
     features, version = question.features, question.model_version.encode()
     write_i32_le(writer, len(features))
     writer.write(features)
-    writer.append(len(version))
+    write_i32_le(writer, len(version))
     writer.write(version)
 
 
@@ -285,11 +289,10 @@ class _Reader:
 
     def text(self, length: int) -> bytes:
         at = int(self._at)
-        text = self._data[at : at + length]
-        if length < 0 or len(text) < length:
+        if length < 0 or at + length > len(self._data):  # before the slice: compiled, it takes no such length
             raise IndexError("it ends before it should")
         self._at = at + length
-        return text
+        return self._data[at : at + length]
 
     def whole(self, bit: i64) -> int:
         return int(self.long()) if self.has(bit) else 0
@@ -312,8 +315,12 @@ class _Reader:
         self._at = at + 4
         return int(read_i32_le(self._data, at))
 
+    def end(self) -> None:
+        if self._at != len(self._data) and not self.has(_LATER_LISTS):
+            raise IndexError("it goes on behind its end")
+
     def skip_unknown(self) -> None:
-        for place in _UNKNOWN:
+        for place in _LATER_NUMBERS:
             if self.has(1 << place):
                 self._at += 8
 
@@ -353,6 +360,7 @@ def _read(value: bytes) -> CustomerState:
     reader.skip_unknown()
     state.applied = [int(reader.long()) for _ in range(reader.byte())]
     _read_lists(reader, state)
+    reader.end()
     _read_bits(state, bits)
     if state.recent_orders:
         _, state.order_ms, state.order_amount, _, _, _ = state.recent_orders[-1]
@@ -451,5 +459,5 @@ def _read_question(reader: _Reader) -> Question:
     flags = reader.byte()
     asked_ms, risk = int(reader.long()), reader.number()
     features = reader.text(reader.length())
-    version = reader.text(reader.byte()).decode()
+    version = reader.text(reader.length()).decode()
     return Question(asked_ms, flags & 1 != 0, flags & 2 != 0, features, risk, version)

@@ -10,9 +10,11 @@ from typing import Any
 
 import faust.transport.consumer
 import pytest
+from aiokafka.consumer import fetcher as client
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as base
 from faust.types import TP
@@ -138,6 +140,24 @@ def test_the_rest_of_a_batch_that_was_begun_one_by_one_is_handed_over_at_once() 
     assert ours.getone().offset == 10
     assert [record.offset for record in all_fetched(ours)] == [11, 12, 13, 14, 15]
     assert state.position == 16
+
+
+def test_every_answer_to_a_fetch_is_read_by_us() -> None:
+    assert client.MemoryRecords is Batches
+    assert FetchResult.getall is all_fetched
+
+
+@pytest.mark.parametrize("place", [20, -1])
+def test_a_batch_of_an_old_broker_is_checked_by_the_client(place: int) -> None:
+    batch = LegacyRecordBatchBuilder(1, 0, 1 << 20)
+    for number in range(3):
+        batch.append(10 + number, timestamp=1, key=b"k", value=b"%d" % number)
+    good = bytes(batch.build())
+    bad = bytearray(good)
+    bad[place] ^= 1
+    assert [record.offset for record in all_fetched(fetched(0, 10, answer=good)[0])] == [10, 11, 12]
+    with pytest.raises(CorruptRecordException):
+        all_fetched(fetched(0, 10, answer=bytes(bad))[0])
 
 
 @pytest.mark.parametrize("compression", [0, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streams.customer.at_hand import state_records, warm_up
+from streams.customer.state import new_state
 from streams.customer.state_codec import decode_state, encode_state
 from tests.streams.build import Shop, simulated_records
 
@@ -10,10 +11,13 @@ from tests.streams.build import Shop, simulated_records
 def test_warming_up_changes_no_state_and_passes_over_who_is_not_there() -> None:
     shop = Shop()
     shop.apply(simulated_records(20, 60))
-    states = shop.machine.states
+    states = dict(shop.machine.states)
     before = {name: encode_state(state) for name, state in states.items()}
-    warm_up(["nobody", *states, ""], dict(states))
-    assert {name: encode_state(state) for name, state in states.items()} == before
+    names = list(states)
+    states["without inputs"] = new_state(1, inputs=0)
+    warm_up(["nobody", *reversed(states), ""], states)
+    assert list(states) == [*names, "without inputs"]
+    assert {name: encode_state(states[name]) for name in names} == before
     assert len(before) == 20
 
 

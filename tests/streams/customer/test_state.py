@@ -43,7 +43,7 @@ QUESTION = st.builds(
     ordered=st.booleans(),
     features=st.binary(min_size=100, max_size=100),
     risk=NUMBER,
-    model_version=st.text(max_size=12),
+    model_version=st.text(max_size=12) | st.just("m" * 300),
 )
 VERDICT = st.builds(
     Verdict,
@@ -130,14 +130,16 @@ OLD = Path(__file__).parent / "states_v1.msgpack"
 """Ten customers of the simulated shop as version 1 of the state had them."""
 
 
-@pytest.mark.parametrize("name", ["review_ms", "border_ms", "crossing_ms"])
+@pytest.mark.parametrize("name", ["review_ms", "border_ms", "crossing_ms", "drawn border_ms"])
 def test_what_is_due_next_is_read_back_from_the_field_that_it_is_of(name: str) -> None:
     state = new_state(T0, inputs=2)
     state.review_ms, state.border_ms, state.verdict.crossing_ms = T0 + 1, T0 + 2, T0 + 3
+    state.verdict.border_ms = T0 + 5
     before = len(encode_state(state))
     state.verdict.due_ms = T0 + 4
     assert len(encode_state(state)) == before + 8, "a moment of its own"
-    state.verdict.due_ms = getattr(state.verdict if name == "crossing_ms" else state, name)
+    of_verdict = name in ("crossing_ms", "drawn border_ms")
+    state.verdict.due_ms = getattr(state.verdict if of_verdict else state, name.removeprefix("drawn "))
     assert len(encode_state(state)) == before
     assert decode_state(encode_state(state)) == state
 
@@ -187,17 +189,27 @@ def test_states_of_version_2_are_read_as_they_were() -> None:
     assert any(fields["questions"] for _, fields in pairs)
 
 
-@given(SETTLED, st.data())
+@given(SETTLED, st.sets(st.integers(31, 47)), st.integers(48, 54))
 def test_numbers_and_lists_that_a_later_program_appended_are_passed_over(
-    state: CustomerState, data: st.DataObject
+    state: CustomerState, later: set[int], of_list: int
 ) -> None:
     wire = bytearray(encode_state(state))
     mask = int.from_bytes(wire[2:10], "little")
     numbers = 14 + 8 * (mask & (1 << 31) - 1).bit_count()
-    later = data.draw(st.sets(st.integers(31, 53)))
-    wire[2:10] = (mask | sum(1 << bit for bit in later)).to_bytes(8, "little")
+    wire[2:10] = (mask | sum(1 << bit for bit in later) | 1 << of_list).to_bytes(8, "little")
     wire[numbers:numbers] = bytes(range(8)) * len(later)
     assert decode_state(bytes(wire) + b"a list") == state
+    with pytest.raises(ValueError, match="goes on behind its end"):
+        decode_state(encode_state(state) + b"a list")
+
+
+def test_a_state_with_a_length_below_zero_is_refused() -> None:
+    state = new_state(T0, inputs=2)
+    state.verdict.keep(b"abcd")
+    wire = bytearray(encode_state(state))
+    wire[-8:-4] = b"\xff" * 4
+    with pytest.raises(ValueError, match="not a customer state"):
+        decode_state(bytes(wire))
 
 
 @given(SETTLED, st.data())

@@ -155,7 +155,7 @@ def test_states_of_the_other_setting_are_gone_on_with(config: StreamConfig) -> N
     assert [c.current for c in after.changes("c") if c.dimension == "rfm"][-1] == "hibernating"
 
 
-def test_a_border_ahead_costs_ten_bytes_where_borders_are_learned_and_none_where_they_are_not() -> None:
+def test_a_border_ahead_costs_ten_bytes_at_most_where_borders_are_learned() -> None:
     fixed, learned = told([order("c", 0)], SHORT, StreamConfig()), told([order("c", 0)], SHORT)
     sizes = [len(encode_state(shop.machine.states["c"])) for shop in (fixed, learned)]
     assert 0 < sizes[1] - sizes[0] <= 10
