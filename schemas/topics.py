@@ -155,7 +155,7 @@ TOPICS: tuple[TopicSpec, ...] = (
         key="customer id, and one marker a partition",
         per_customer=True,
         cleanup="compact",
-        payload="msgpack",
+        payload="states in a form of their own, markers as msgpack",
         about="customer state and epoch markers: what a restart begins from",
     ),
     TopicSpec(
