@@ -18,7 +18,7 @@ from agents.cluster import topic_configs
 from agents.dead_letters import HEADERS
 from agents.settings import Settings
 from schemas.contracts import SCHEMA_TOPICS, Schema, json_schema
-from schemas.topics import CHANGELOG, TOPICS, TopicSpec
+from schemas.topics import TOPICS, TopicSpec
 
 EXAMPLES = Path(__file__).parents[1] / "schemas" / "examples"
 
@@ -129,10 +129,8 @@ def _message(spec: TopicSpec, schemas: dict[str, Schema]) -> Schema:
             "type": "object",
             "properties": {name: {"type": "string", "description": about} for name, about in HEADERS.items()},
         }
-    elif spec.name == CHANGELOG:
-        message["contentType"] = "application/octet-stream"
     else:
-        message["contentType"] = "application/msgpack"
+        message["contentType"] = f"application/{'msgpack' if spec.payload == 'msgpack' else 'octet-stream'}"
     message["bindings"] = {
         "kafka": {"key": {"type": "string", "description": spec.key}, "bindingVersion": _BINDING}
     }

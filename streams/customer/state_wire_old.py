@@ -78,7 +78,7 @@ class _StateV1(msgspec.Struct, array_like=True, gc=False):
 
 
 class _StateV2(_StateV1, array_like=True, gc=False):
-    recent_orders: list[RecentOrder]  # type: ignore[assignment]
+    recent_orders: list[RecentOrder]  # type: ignore[assignment] # in the same place, with two elements more
     sessions_short: float = 0.0
     cart_ms: int = 0
     items: int = 0
