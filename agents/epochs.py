@@ -272,6 +272,7 @@ class Room:
             # One at a time while somebody waits to be erased: their turn comes between two records.
             at_once = 1 if self.requests else min(MOST_AT_ONCE, most - self._since_border)
             more = self._intake.run(at_once, MOST_TIMERS)
+            self._encode()
             refused = self._intake.take_refused()
             if refused is not None:
                 self._count()  # before it: a breaker counts in their order
@@ -358,13 +359,19 @@ class Room:
 
     # Outputs
 
-    def _say(self) -> None:
+    def _encode(self) -> None:
+        """Turn what was decided into bytes while it is warm: a score holds dozens of small objects."""
+        if not self.machine.has_decided:
+            return
         decisions = self.machine.take()
-        if decisions:
-            for topic, customer_id, payload in decisions:
-                value = None if payload is None else encode(payload)
-                self._put(*self._place_of[topic], (customer_id.encode(), value, []))
-            self._meter.said(decisions)
+        for topic, customer_id, payload in decisions:
+            value = None if payload is None else encode(payload)
+            self._put(*self._place_of[topic], (customer_id.encode(), value, []))
+        self._meter.said(decisions)
+
+    def _say(self) -> None:
+        self._encode()
+        self._meter.hand_over()
         for place, record in self._visitors.outgoing():
             self._put(*place, record)
 

@@ -48,6 +48,11 @@ class Meter:
         self._lateness_seconds = allowed_lateness_seconds
         self._batches: dict[str, deque[_Batch]] = {}
         self._sealed_at = time.monotonic()
+        # What was said since it was handed over.
+        self._topics: Counter[str] = Counter()
+        self._alerts: Counter[tuple[str, str, str]] = Counter()
+        self._values: dict[tuple[str, str], float] = {}
+        self._moves: Counter[tuple[str, str, str]] = Counter()
 
     def arrived(self, topic: str, records: Sequence[Any]) -> None:
         """Take notice of a fetched batch of an input."""
@@ -80,27 +85,29 @@ class Meter:
         return count
 
     def said(self, decisions: Iterable[Decision]) -> None:
-        """Count what a slice has said."""
-        topics: Counter[str] = Counter()
-        alerts: Counter[tuple[str, str, str]] = Counter()
-        values: dict[tuple[str, str], float] = {}
-        moves: Counter[tuple[str, str, str]] = Counter()
+        """Add up what was said; `hand_over` is to follow."""
+        topics, alerts = self._topics, self._alerts
         for topic, _, payload in decisions:
             topics[topic] += 1
             if isinstance(payload, ChurnAlert):
                 alerts[payload.state, payload.cause, payload.band] += 1
                 what = payload.state, payload.cause
-                values[what] = values.get(what, 0.0) + max(0.0, payload.value_at_risk)
+                self._values[what] = self._values.get(what, 0.0) + max(0.0, payload.value_at_risk)
             elif isinstance(payload, SegmentChange):
-                moves[payload.dimension, payload.previous or "none", payload.current] += 1
-        for topic, number in topics.items():
+                self._moves[payload.dimension, payload.previous or "none", payload.current] += 1
+
+    def hand_over(self) -> None:
+        """Let the metrics have what was said since the last time."""
+        for topic, number in self._topics.items():
             metrics.DECISIONS.labels(topic).inc(number)
-        for alert, number in alerts.items():
+        for alert, number in self._alerts.items():
             metrics.ALERTS.labels(*alert).inc(number)
-        for step, value in values.items():
+        for step, value in self._values.items():
             metrics.ALERT_VALUE.labels(*step).inc(value)
-        for move, number in moves.items():
+        for move, number in self._moves.items():
             metrics.SEGMENT_MOVES.labels(*move).inc(number)
+        for sums in (self._topics, self._alerts, self._values, self._moves):
+            sums.clear()
 
     def sealed(self, states: int, reviews: dict[str, int]) -> None:
         """Count what an epoch has done.

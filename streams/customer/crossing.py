@@ -16,6 +16,7 @@ Dowell & Jarratt, A modified regula falsi method, BIT 11 (1971), doi 10.1007/BF0
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import pow
 from typing import Final
 
 from streams.config import DAY_MS, MINUTE_MS
@@ -95,7 +96,7 @@ def crossing_ms(excess: Excess, from_ms: int, until_ms: int, since_ms: int | Non
                 checked_ms = span_ms
             share = excess_low / (excess_low - excess_high)
             silent_ms, most_ms = float(low - origin_ms), float(high - origin_ms)
-            middle = origin_ms + int(silent_ms * (most_ms / silent_ms) ** share)
+            middle = origin_ms + int(silent_ms * pow(most_ms / silent_ms, share))
             # Land just past the root: then both ends close in on it, not one of them only.
             middle = min(high - MINUTE_MS // 2, max(low + MINUTE_MS // 2, middle + MINUTE_MS // 4))
         height = excess.excess_at(middle)

@@ -21,7 +21,7 @@ from streams.customer.state import (
     VIEWS_HALF_LIFE_MS,
     CustomerState,
 )
-from streams.learning.served import Served, no_order_log_odds
+from streams.learning.served import Served, days_of, repeats_of
 
 
 class Silence(Excess):
@@ -52,8 +52,8 @@ class Silence(Excess):
     """
 
     __slots__ = (
-        "_centre", "_coefficient", "_has_season", "_intercept", "_mean_gap_days", "_model", "_recency_days",
-        "_state", "_threshold", "_values",
+        "_centre", "_coefficient", "_has_season", "_intercept", "_known_recency_days", "_mean_gap_days",
+        "_model", "_recency_days", "_repeats", "_state", "_threshold", "_values",
     )  # fmt: skip
 
     def __init__(self, state: CustomerState, model: Served, values: vec[float], threshold: float) -> None:
@@ -68,6 +68,10 @@ class Silence(Excess):
         self._mean_gap_days = (self._recency_days + GAP_PRIOR_DAYS) / state.orders
         self._has_season = model.coefficient[20] != 0.0 or model.coefficient[21] != 0.0
         self._threshold = threshold
+        # What BG/NBD is asked with, beside the tenure: as the features have it.
+        self._repeats = self._known_recency_days = 0.0
+        if model.no_order is not None:
+            self._repeats, self._known_recency_days = repeats_of(values[4]), days_of(values[2])
 
     def excess_at(self, as_of_ms: int) -> float:
         """Compute how far the log-odds are above the threshold as of a moment."""
@@ -108,7 +112,8 @@ class Silence(Excess):
         model = self._model
         if model.no_order is None:
             return total
-        known = no_order_log_odds(model.no_order, self._values[4], self._values[2], log_tenure)
+        recency, tenure = self._known_recency_days, days_of(log_tenure)
+        known = model.no_order.log_odds(self._repeats, recency if recency < tenure else tenure, tenure)
         return total + model.btyd_coefficient * (known - model.btyd_centre)
 
     def _rest(self, place: int) -> float:

@@ -10,7 +10,7 @@ A contribution is one term of that sum, so an explanation is exact and needs no 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import exp, expm1, log
+from math import exp, log
 from typing import Final
 
 from librt.vecs import vec
@@ -52,10 +52,31 @@ def no_order_log_odds(no_order: NoOrder, log_orders: float, log_recency: float, 
 
     They are 32-bit logs that may come from anywhere: they are kept to histories that can be.
     """
-    x = max(0.0, float(round(expm1(min(_MOST_LOG, log_orders))) - 1))
-    tenure = max(0.0, expm1(min(_MOST_LOG, log_tenure)))
-    recency = min(tenure, max(0.0, expm1(min(_MOST_LOG, log_recency))))
-    return no_order.log_odds(x, recency, tenure)
+    recency, tenure = days_of(log_recency), days_of(log_tenure)
+    return no_order.log_odds(repeats_of(log_orders), recency if recency < tenure else tenure, tenure)
+
+
+def repeats_of(log_orders: float) -> float:
+    """Count the orders after the first, which is what BG/NBD asks for, from the feature of all orders.
+
+    Examples
+    --------
+    >>> repeats_of(1.0986123085021973), repeats_of(-1.0)
+    (1.0, 0.0)
+    """
+    orders = float(int(exp(log_orders if log_orders < _MOST_LOG else _MOST_LOG) - 0.5))
+    return orders - 1.0 if orders > 1.0 else 0.0
+
+
+def days_of(log_days: float) -> float:
+    """Turn a feature in log1p of days back into days.
+
+    Examples
+    --------
+    >>> round(days_of(3.4339872), 4), days_of(-1.0)
+    (30.0, 0.0)
+    """
+    return exp(log_days if log_days < _MOST_LOG else _MOST_LOG) - 1.0 if log_days > 0.0 else 0.0
 
 
 def risk_of(log_odds: float) -> float:

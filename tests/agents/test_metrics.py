@@ -111,7 +111,10 @@ def test_customers_may_come_and_go_while_a_census_looks() -> None:
 def test_decisions_are_counted_as_one_by_one(shop: tuple[CustomerMachine, list[Decision]]) -> None:
     machine, decisions = shop
     before = samples(metrics.SEGMENT_MOVES), samples(metrics.ALERTS), samples(metrics.ALERT_VALUE)
-    Meter(0, 60.0).said(decisions)
+    meter = Meter(0, 60.0)
+    meter.said(decisions[:1])
+    meter.said(decisions[1:])
+    meter.hand_over()
     after = samples(metrics.SEGMENT_MOVES), samples(metrics.ALERTS), samples(metrics.ALERT_VALUE)
     moves = sum(after[0].values()) - sum(before[0].values())
     assert moves == sum(isinstance(d.payload, SegmentChange) for d in decisions) > 0
