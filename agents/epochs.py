@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from faust.types import TP
@@ -39,6 +39,7 @@ from agents.errors import OperatorError
 from agents.ledger import Fenced, Ledger
 from agents.meter import Meter
 from agents.models import ModelFeed, supersedes
+from agents.outbox import Outbox
 from agents.placement import Placement
 from agents.recovery import Recovered
 from agents.session import Session
@@ -49,7 +50,7 @@ from agents.turns import next_turn
 from agents.visitors import open_machine, visitor_records
 from agents.watchdog import Progress
 from schemas.codec import encode
-from schemas.topics import ERASURES, INPUTS, TOPICS, dead_letters_of
+from schemas.topics import CUSTOMER_SCORES, ERASURES, EXAMPLES, INPUTS, TOPICS, dead_letters_of
 from streams.clock.watermark import NEVER_MS
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, days_ms
 from streams.customer.at_hand import state_records
@@ -82,6 +83,9 @@ Records wait at the border where one is adopted. On live topics a model of some 
 backlog years pass in minutes, and with them what a model could have learned.
 """
 
+PATIENT_TOPICS = (CUSTOMER_SCORES, EXAMPLES)
+"""Outputs that may wait some hundredths of a second for company: nobody acts upon one as it comes."""
+
 MOST_STATES = 500
 """States written out before other tasks get their turn."""
 
@@ -89,7 +93,7 @@ MOST_STATES = 500
 class _Epoch(NamedTuple):
     """An epoch that is closed: what has to become durable, and what has to be acknowledged before."""
 
-    outputs: list[Awaitable[Any]]
+    outputs: Sequence[Awaitable[None]]
     changed: list[OutputRecord]
     erased: list[OutputRecord]
     visitors: list[VisitorChange]
@@ -136,7 +140,6 @@ class Room:
         self.lost = False  # and may not seal those that it has
         self._settings = settings
         self._consumer = consumer
-        self._producer = producer
         self.ledger = ledger
         self._session = session
         self._topic_ids = topic_ids
@@ -180,8 +183,8 @@ class Room:
             Breaker(letters.window, letters.max_share, letters.max_consecutive) for _ in self._inputs
         ]
         self._flood: tuple[str, Tripped] | None = None
-        self._out: dict[tuple[str, int], list[OutputRecord]] = {}
-        self._unacknowledged: list[Awaitable[Any]] = []
+        patient = [settings.topic(name) for name in PATIENT_TOPICS]
+        self._outbox = Outbox(producer, self._is_ours, patient)
         self._erased_since = 0
         self._closed_at = time.monotonic()
         self._turn_at = next_turn(self._closed_at, partition, settings.worker.epoch_seconds)
@@ -237,7 +240,7 @@ class Room:
                 await self._sealed()  # or raise what kept it from becoming durable, at once
             await self._erase()
             busy = self._slice()
-            await self._send()
+            self._outbox.send()
             self._meter.done(self.offsets(), self.machine.watermark.at_ms)
             if self._flood:
                 await self._seal()
@@ -306,7 +309,7 @@ class Room:
     def _refuse(self, refused: Refused) -> None:
         topic = self._inputs[refused.source]
         letter = dead_letter(refused.record, refused.error, topic, self.partition)
-        self._put(dead_letters_of(topic), self.partition, letter)
+        self._outbox.put(dead_letters_of(topic), self.partition, letter)
         metrics.RECORDS.labels(topic, "dead").inc()
         metrics.DEAD_LETTERS.labels(topic, refused.error.reason).inc()
         if tripped := self._breakers[refused.source].bad(refused.error.reason):
@@ -350,7 +353,7 @@ class Room:
             await asyncio.sleep(0)
         self._erased_since += 1
         self._say()
-        await self._send()
+        self._outbox.send()
         await self._seal()
         # The tombstones are durable. Now a marker may say so, before anything else happens.
         self.requests.settle()
@@ -366,23 +369,14 @@ class Room:
         decisions = self.machine.take()
         for topic, customer_id, payload in decisions:
             value = None if payload is None else encode(payload)
-            self._put(*self._place_of[topic], (customer_id.encode(), value, []))
+            self._outbox.put(*self._place_of[topic], (customer_id.encode(), value, []))
         self._meter.said(decisions)
 
     def _say(self) -> None:
         self._encode()
         self._meter.hand_over()
         for place, record in self._visitors.outgoing():
-            self._put(*place, record)
-
-    def _put(self, topic: str, partition: int, record: OutputRecord) -> None:
-        self._out.setdefault((topic, partition), []).append(record)
-
-    async def _send(self) -> None:
-        out, self._out = self._out, {}
-        if out and self._is_ours():
-            for (topic, partition), records in out.items():
-                self._unacknowledged += await self._producer.send_records(topic, partition, records)
+            self._outbox.put(*place, record)
 
     def _is_ours(self) -> bool:
         """Tell whether we may still speak for the partition; nothing is said or written once we may not."""
@@ -419,7 +413,7 @@ class Room:
                 return
             self._let_the_clock_tick()
             self._say()
-            await self._send()
+            self._outbox.send()
             if self._is_due():
                 await self._close()
 
@@ -439,7 +433,7 @@ class Room:
         self.closing = True
         async with self.lock:
             self._say()
-            await self._send()
+            self._outbox.send()
             await self._seal()
 
     async def _seal(self) -> None:
@@ -455,7 +449,7 @@ class Room:
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
         news = self._since_border or machine.dirty or self._visitors.are_left
-        if not (news or self._unacknowledged or moved_ms >= MINUTE_MS):
+        if not (news or self._outbox or moved_ms >= MINUTE_MS):
             return
         if not self._is_ours():
             return
@@ -465,7 +459,7 @@ class Room:
         if adopts:
             machine.adopt(self._feed.latest)
             self._adopted_at, self._adopted_ms = self._closed_at, machine.watermark.at_ms
-        outputs, self._unacknowledged = self._unacknowledged, []
+        outputs = self._outbox.border()
         visitors = self._visitors.changed()
         epoch = _Epoch(outputs, changed, erased, visitors, self._marker(), self._closed_at)
         machine.dirty = {}
