@@ -48,10 +48,10 @@ from streams.customer.history import (
     fold_update,
     retract_answers,
 )
-from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT, lifecycle_stage, next_stage_ms
+from streams.customer.lifecycle import LIFECYCLE_NAMES, PROSPECT, Stages
 from streams.customer.packing import digest, unpack
 from streams.customer.reviews import becomes_question, next_review_ms
-from streams.customer.rfm import RFM_NAMES, next_border_ms, rfm_segment
+from streams.customer.rfm import RFM_NAMES
 from streams.customer.state import MOST_QUESTIONS, NO_TIME, CustomerState, move_landmark, new_state
 from streams.customer.state_wire import Question
 from streams.customer.verdicts import Judge, Look
@@ -125,6 +125,7 @@ class CustomerMachine:
         self._horizon_ms = days_ms(config.reviews.horizon_days)
         self._learned = config.segments.borders == "learned"
         self._cells = cells_of(config.segments, model.snapshot.segments)
+        self._stages = Stages(config.segments)
         self._traits = kept_names(config)
         self._forget_ms = days_ms(config.reviews.forget_days)
         self._folds: dict[type[Event], Callable[[str, CustomerState, Event], None]] = {
@@ -459,10 +460,9 @@ class CustomerMachine:
 
     def _segment(self, customer_id: str, state: CustomerState, as_of_ms: int, cause: ReviewCause) -> bool:
         """Name the segments and when silence will change them; tell whether one has changed."""
-        config = self.config.segments
         moved = self._name_cell(customer_id, state, as_of_ms, cause)
-        stage = lifecycle_stage(state.orders, as_of_ms - state.order_ms, state.won_back, config)
-        at_ms = next_stage_ms(state.order_ms, as_of_ms, config) or NO_TIME
+        stage = self._stages.of(state.orders, as_of_ms - state.order_ms, state.won_back)
+        at_ms = self._stages.next_border_ms(state.order_ms, as_of_ms)
         if self._learned or state.border_ms == NO_TIME or NO_TIME < at_ms < state.border_ms:
             state.border_ms = at_ms
         if stage != state.lifecycle:
@@ -476,8 +476,8 @@ class CustomerMachine:
 
         Where a model draws the borders, `border_ms` of the facts is left to the lifecycle.
         """
-        rfm = rfm_segment(state.orders, as_of_ms - state.order_ms, self._cells)
-        at_ms = next_border_ms(state.order_ms, as_of_ms, self._cells) or NO_TIME
+        rfm = self._cells.segment(state.orders, as_of_ms - state.order_ms)
+        at_ms = self._cells.next_border_ms(state.order_ms, as_of_ms)
         if self._learned:
             state.verdict.border_ms = at_ms
         else:

@@ -9,9 +9,13 @@ here is the time since the last order; a customer crosses its borders at a known
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from typing import Final
 
-from streams.config import DAY_MS, SegmentConfig, days_ms
+from librt.vecs import vec
+from mypy_extensions import i64
+
+from streams.config import SegmentConfig, days_ms
+from streams.customer.state import NO_TIME
 
 RFM_NAMES: tuple[str, ...] = (
     "hibernating",
@@ -41,44 +45,76 @@ RFM_CELLS: dict[tuple[int, int], int] = {
 }
 """Number of the name of each (recency score, frequency score)."""
 
+_NEVER: Final = 1 << 60
+"""No customer comes so far."""
 
-def recency_score(silence_ms: int, config: SegmentConfig) -> int:
-    """Score the time since the last order, 5 for the most recent.
+_NUMBERS: Final = [0] * 6 + [
+    RFM_CELLS[recency, frequency] for recency in range(1, 6) for frequency in range(1, 6)
+]
+"""The same, at five times the recency score and the frequency score."""
 
-    Examples
-    --------
-    >>> [recency_score(days_ms(days), SegmentConfig()) for days in (0, 30, 1000)]
-    [5, 4, 1]
+
+class RfmCells:
+    """The borders of the cells, as whole numbers.
+
+    Parameters
+    ----------
+    config
+        What they follow from.
     """
-    return 5 - bisect_right(config.recency_days, silence_ms / DAY_MS)
+
+    __slots__ = ("_orders", "_silence_ms")
+
+    def __init__(self, config: SegmentConfig) -> None:
+        self._silence_ms = vec[i64]([min(days_ms(days), _NEVER) for days in config.recency_days])
+        self._orders = vec[i64]([min(orders, _NEVER) for orders in config.frequency_orders])
+
+    def recency_score(self, silence_ms: int) -> int:
+        """Score the time since the last order, 5 for the most recent.
+
+        Examples
+        --------
+        >>> cells = RfmCells(SegmentConfig())
+        >>> [cells.recency_score(days_ms(days)) for days in (0, 30, 1000)]
+        [5, 4, 1]
+        """
+        return 5 - _passed(self._silence_ms, silence_ms)
+
+    def frequency_score(self, orders: int) -> int:
+        """Score the number of orders, 5 for the most frequent.
+
+        Examples
+        --------
+        >>> cells = RfmCells(SegmentConfig())
+        >>> [cells.frequency_score(orders) for orders in (1, 2, 9)]
+        [1, 2, 5]
+        """
+        return 1 + _passed(self._orders, orders)
+
+    def segment(self, orders: int, silence_ms: int) -> int:
+        """Give the number of a customer's segment.
+
+        Examples
+        --------
+        >>> RFM_NAMES[RfmCells(SegmentConfig()).segment(1, 0)]
+        'new'
+        """
+        return _NUMBERS[5 * self.recency_score(silence_ms) + self.frequency_score(orders)]
+
+    def next_border_ms(self, order_ms: int, as_of_ms: int) -> int:
+        """Find the next moment after `as_of_ms` at which silence alone changes the recency score.
+
+        `NO_TIME` when none does.
+        """
+        for border_ms in self._silence_ms:
+            if order_ms + border_ms > as_of_ms:
+                return order_ms + border_ms
+        return NO_TIME
 
 
-def frequency_score(orders: int, config: SegmentConfig) -> int:
-    """Score the number of orders, 5 for the most frequent.
-
-    Examples
-    --------
-    >>> [frequency_score(orders, SegmentConfig()) for orders in (1, 2, 9)]
-    [1, 2, 5]
-    """
-    return 1 + bisect_right(config.frequency_orders, orders)
-
-
-def rfm_segment(orders: int, silence_ms: int, config: SegmentConfig) -> int:
-    """Give the number of the customer's segment.
-
-    Examples
-    --------
-    >>> RFM_NAMES[rfm_segment(1, 0, SegmentConfig())]
-    'new'
-    """
-    return RFM_CELLS[recency_score(silence_ms, config), frequency_score(orders, config)]
-
-
-def next_border_ms(order_ms: int, as_of_ms: int, config: SegmentConfig) -> int | None:
-    """Find the next moment after `as_of_ms` at which silence alone changes the recency score."""
-    for days in config.recency_days:
-        border_ms = order_ms + days_ms(days)
-        if border_ms > as_of_ms:
-            return border_ms
-    return None
+def _passed(borders: vec[i64], reached: i64) -> int:
+    passed = 0
+    for border in borders:
+        if border <= reached:
+            passed += 1
+    return passed

@@ -9,28 +9,30 @@ from schemas.learning import ModelSnapshot
 from schemas.segments import SegmentModel
 from streams.config import SegmentConfig
 from streams.customer.features import FEATURE_NAMES
+from streams.customer.rfm import RfmCells
 
 
-def cells_of(config: SegmentConfig, segments: SegmentModel | None) -> SegmentConfig:
-    """Give the settings of the RFM cells with the borders that hold.
+def cells_of(config: SegmentConfig, segments: SegmentModel | None) -> RfmCells:
+    """Give the RFM cells with the borders that hold.
 
     Those of the settings hold where borders are fixed, and before any have been learned.
 
     Examples
     --------
     >>> from schemas.segments import Borders
+    >>> from streams.config import days_ms
     >>> model = SegmentModel(borders=Borders([7.0, 14.0, 28.0, 56.0], [2, 3, 4, 5], customers=900))
-    >>> cells_of(SegmentConfig(borders="learned"), model).recency_days
-    (7.0, 14.0, 28.0, 56.0)
-    >>> cells_of(SegmentConfig(), model).recency_days
-    (30.0, 60.0, 120.0, 240.0)
+    >>> cells_of(SegmentConfig(borders="learned"), model).recency_score(days_ms(14.0))
+    3
+    >>> cells_of(SegmentConfig(), model).recency_score(days_ms(14.0))
+    5
     """
     borders = None if segments is None else segments.borders
     if borders is None or config.borders == "fixed":
-        return config
-    return msgspec.structs.replace(
-        config, recency_days=tuple(borders.recency_days), frequency_orders=tuple(borders.frequency_orders)
-    )
+        return RfmCells(config)
+    recency_days, frequency_orders = tuple(borders.recency_days), tuple(borders.frequency_orders)
+    learned = msgspec.structs.replace(config, recency_days=recency_days, frequency_orders=frequency_orders)
+    return RfmCells(learned)
 
 
 def check_borders(snapshot: ModelSnapshot) -> None:

@@ -15,8 +15,8 @@ _LARGE: Final = 700.0
 """exp of more overflows; the other term is nothing beside it."""
 
 _SMALL: Final = 1e-3
-"""From here on `log(1 + x)` and `1 - exp(-x)` have twelve digits; compiled, `log1p` and `expm1` cost ten times
-as much, as they make objects."""
+"""From here on `log(1 + x)` and `1 - exp(-x)` have twelve digits; compiled, `log1p` and `expm1` cost ten
+times as much, as they make objects."""
 
 
 def prob_alive(params: BtydParams, x: float, t_x: float, T: float) -> float:

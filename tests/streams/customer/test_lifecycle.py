@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.config import DAY_MS, SegmentConfig
-from streams.customer.lifecycle import LIFECYCLE_NAMES, comes_back, lifecycle_stage, next_stage_ms
+from streams.customer.lifecycle import LIFECYCLE_NAMES, Stages, comes_back
+from streams.customer.state import NO_TIME
 from tests.streams.build import T0
 
 CONFIG = SegmentConfig()
@@ -34,7 +35,7 @@ CONFIG = SegmentConfig()
 def test_a_stage_follows_from_orders_and_silence(
     orders: int, days: float, won_back: bool, stage: str
 ) -> None:
-    number = lifecycle_stage(orders, round(days * DAY_MS), won_back, CONFIG)
+    number = Stages(CONFIG).of(orders, round(days * DAY_MS), won_back)
     assert LIFECYCLE_NAMES[number] == stage
 
 
@@ -47,11 +48,11 @@ def test_an_order_wins_back_who_was_silent_as_long_as_a_defector() -> None:
 def test_silence_changes_the_stage_at_each_border_and_nowhere_else(
     active: float, more: float, orders: int
 ) -> None:
-    config = SegmentConfig(active_days=active, inactive_days=active + more)
-    now_ms, stages = T0, [lifecycle_stage(orders, 0, False, config)]
-    while (border_ms := next_stage_ms(T0, now_ms, config)) is not None:
-        assert lifecycle_stage(orders, border_ms - T0 - 1, False, config) == stages[-1]
-        stages.append(lifecycle_stage(orders, border_ms - T0, False, config))
+    all_stages = Stages(SegmentConfig(active_days=active, inactive_days=active + more))
+    now_ms, stages = T0, [all_stages.of(orders, 0, won_back=False)]
+    while (border_ms := all_stages.next_border_ms(T0, now_ms)) != NO_TIME:
+        assert all_stages.of(orders, border_ms - T0 - 1, won_back=False) == stages[-1]
+        stages.append(all_stages.of(orders, border_ms - T0, won_back=False))
         now_ms = border_ms
     names = [LIFECYCLE_NAMES[stage] for stage in stages]
     assert names == ["first_time" if orders == 1 else "active", "defecting", "inactive"]

@@ -9,15 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.config import DAY_MS, SegmentConfig
-from streams.customer.rfm import (
-    RFM_CELLS,
-    RFM_NAMES,
-    frequency_score,
-    next_border_ms,
-    recency_score,
-    rfm_segment,
-)
+from streams.customer.rfm import RFM_CELLS, RFM_NAMES, RfmCells
+from streams.customer.state import NO_TIME
 from tests.streams.build import T0
+
+CELLS = RfmCells(SegmentConfig())
 
 TABLE = {
     "hibernating": "11 12 21 22",
@@ -46,21 +42,20 @@ def test_each_cell_has_the_name_of_the_table_and_only_that() -> None:
     ("days", "score"), [(0, 5), (29.999, 5), (30, 4), (59.999, 4), (60, 3), (120, 2), (239.999, 2), (240, 1)]
 )
 def test_a_recency_score_ends_at_its_border(days: float, score: int) -> None:
-    assert recency_score(round(days * DAY_MS), SegmentConfig()) == score
+    assert CELLS.recency_score(round(days * DAY_MS)) == score
 
 
 @pytest.mark.parametrize(
     ("orders", "score"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (8, 4), (9, 5), (99, 5)]
 )
 def test_a_frequency_score_begins_at_its_border(orders: int, score: int) -> None:
-    assert frequency_score(orders, SegmentConfig()) == score
+    assert CELLS.frequency_score(orders) == score
 
 
 def test_a_segment_is_the_cell_of_both_scores() -> None:
-    config = SegmentConfig()
     for recency, days in zip((5, 4, 3, 2, 1), (0, 30, 60, 120, 240), strict=True):
         for frequency, orders in enumerate((1, 2, 3, 5, 9), start=1):
-            assert rfm_segment(orders, days * DAY_MS, config) == RFM_CELLS[recency, frequency]
+            assert CELLS.segment(orders, days * DAY_MS) == RFM_CELLS[recency, frequency]
 
 
 BORDERS = st.lists(
@@ -74,16 +69,16 @@ BORDERS = st.lists(
 @given(BORDERS)
 def test_silence_changes_the_score_at_each_border_and_nowhere_else(borders: list[float]) -> None:
     """Also where a border is a fraction of a day that no whole millisecond hits."""
-    config = SegmentConfig(recency_days=(borders[0], borders[1], borders[2], borders[3]))
+    cells = RfmCells(SegmentConfig(recency_days=(borders[0], borders[1], borders[2], borders[3])))
     moments = [T0]
-    while (border_ms := next_border_ms(T0, moments[-1], config)) is not None:
+    while (border_ms := cells.next_border_ms(T0, moments[-1])) != NO_TIME:
         moments.append(border_ms)
     for before, border in pairwise(moments):
-        score = recency_score(before - T0, config)
-        assert recency_score(border - T0 - 1, config) == score
-        assert recency_score(border - T0, config) < score
-    assert recency_score(moments[-1] - T0, config) == 1
+        score = cells.recency_score(before - T0)
+        assert cells.recency_score(border - T0 - 1) == score
+        assert cells.recency_score(border - T0) < score
+    assert cells.recency_score(moments[-1] - T0) == 1
 
 
 def test_after_the_last_border_silence_changes_nothing_more() -> None:
-    assert next_border_ms(T0, T0 + 240 * DAY_MS, SegmentConfig()) is None
+    assert CELLS.next_border_ms(T0, T0 + 240 * DAY_MS) == NO_TIME

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from schemas.segments import Borders, SegmentModel
 from streams.config import DAY_MS, SegmentConfig
-from streams.customer.rfm import frequency_score, recency_score
 from streams.segments.borders import ENOUGH_CUSTOMERS, SKETCH_K, Crowd, rank_error
 from streams.segments.serving import cells_of
 
@@ -97,24 +96,24 @@ def test_neither_order_nor_how_the_crowd_was_split_matters(customers: Customers,
 @given(CROWDS)
 def test_borders_grow_and_leave_every_customer_exactly_one_cell(customers: Customers) -> None:
     borders = borders_of(customers)
-    config = cells_of(SegmentConfig(borders="learned"), SegmentModel(borders=borders))
-    assert list(config.recency_days) == sorted(set(config.recency_days))
-    assert list(config.frequency_orders) == sorted(set(config.frequency_orders))
+    assert list(borders.recency_days) == sorted(set(borders.recency_days))
+    assert list(borders.frequency_orders) == sorted(set(borders.frequency_orders))
+    cells = cells_of(SegmentConfig(borders="learned"), SegmentModel(borders=borders))
     for last_s, orders in customers:
-        assert 1 <= recency_score((NOW_S - last_s) * 1000, config) <= 5
-        assert 1 <= frequency_score(orders, config) <= 5
+        assert 1 <= cells.recency_score((NOW_S - last_s) * 1000) <= 5
+        assert 1 <= cells.frequency_score(orders) <= 5
 
 
 def test_where_most_bought_once_they_share_a_score_and_the_others_divide_the_rest() -> None:
     customers = drawn(1, 2_000, once=0.6)
-    config = cells_of(SegmentConfig(borders="learned"), SegmentModel(borders=borders_of(customers)))
-    scores = [frequency_score(orders, config) for _, orders in customers]
+    cells = cells_of(SegmentConfig(borders="learned"), SegmentModel(borders=borders_of(customers)))
+    scores = [cells.frequency_score(orders) for _, orders in customers]
     sizes = [scores.count(score) / len(scores) for score in (1, 2, 3, 4, 5)]
     assert sizes[0] == pytest.approx(0.6, abs=0.03)
     assert all(0.04 < size < 0.17 for size in sizes[1:]), (
         "ties of two orders, three and so on, but no score is empty"
     )
-    recent = [recency_score((NOW_S - last_s) * 1000, config) for last_s, _ in customers]
+    recent = [cells.recency_score((NOW_S - last_s) * 1000) for last_s, _ in customers]
     assert all(recent.count(score) / 2_000 == pytest.approx(0.2, abs=0.002) for score in (1, 2, 3, 4, 5))
 
 
@@ -176,8 +175,8 @@ def test_beyond_k_a_sketch_throws_coins_which_is_why_a_crowd_stays_below() -> No
 
 
 def test_a_time_in_milliseconds_is_scored_by_days() -> None:
-    config = cells_of(
+    cells = cells_of(
         SegmentConfig(borders="learned"),
         SegmentModel(borders=Borders([1.5, 3.0, 6.0, 12.0], [2, 3, 4, 5], 200)),
     )
-    assert [recency_score(round(days * DAY_MS), config) for days in (1.49, 1.5, 12.0)] == [5, 4, 1]
+    assert [cells.recency_score(round(days * DAY_MS)) for days in (1.49, 1.5, 12.0)] == [5, 4, 1]
