@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from librt.vecs import vec
+from mypy_extensions import i64
 
 from agents.changelog import MARKER_VERSION, Marker, marker_record
 from agents.client import partition_of, send
@@ -92,7 +94,7 @@ def grow(share: float, config: ShopConfig = SHOP) -> Grown:
     replay.run((INPUTS.index(ORDERS if _is_order(line) else CLICKSTREAM), line) for line in lines)
     machine = replay.machine
     for state in machine.states.values():
-        state.applied = [-1] * len(INPUTS)  # the inputs that the worker reads are others
+        state.applied = vec[i64]([-1] * len(INPUTS))  # the inputs that the worker reads are others
     states = [encode_state(state) for state in machine.states.values()]
     return Grown(states, machine.watermark.at_ms, machine.model.snapshot, _clicks(replay.last_ms or 0))
 

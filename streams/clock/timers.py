@@ -3,8 +3,9 @@
 A timer here is a promise to look at a customer no later than a moment. Asking for a later moment
 than the one that stands changes nothing: the entry fires early, its owner sees that nothing is due,
 and asks again. That makes the common case, a click that pushes the end of the session back, free.
-Entries that were overtaken by an earlier one stay where they are and are skipped when they surface.
-Ties go by customer, so the order never depends on insertion.
+Entries that were overtaken by an earlier one stay where they are and are skipped when they surface. The
+newest of them is remembered: after a session's end a customer is mostly due at the old moment again, and
+that entry is live again. Ties go by customer, so the order never depends on insertion.
 
 A customer's timer is an object that whoever looks at the customer may keep: asking it costs no search, and an
 entry knows from it whether it was overtaken.
@@ -41,14 +42,17 @@ class Timer:
     customer_id
         Whose it is.
     due_ms
-        `NOT_SET`, or the moment of the live entry. Only `Timers` sets it.
+        `NOT_SET`, or the moment of the live entry. Only `Timers` sets it, and the next.
+    overtaken_ms
+        `NOT_SET`, or the moment of an entry that was overtaken and has not surfaced yet.
     """
 
-    __slots__ = ("customer_id", "due_ms")
+    __slots__ = ("customer_id", "due_ms", "overtaken_ms")
 
     def __init__(self, customer_id: str, due_ms: int = NOT_SET) -> None:
         self.customer_id = customer_id
         self.due_ms = due_ms
+        self.overtaken_ms = NOT_SET
 
     def __lt__(self, other: Timer) -> bool:
         return self.customer_id < other.customer_id
@@ -117,8 +121,14 @@ class Timers:
 
     def set(self, timer: Timer, due_ms: int) -> None:
         """Ask the same of a timer."""
-        if due_ms < timer.due_ms:
+        before_ms = timer.due_ms
+        if due_ms < before_ms:
             timer.due_ms = due_ms
+            if due_ms == timer.overtaken_ms:
+                timer.overtaken_ms = before_ms
+                return
+            if before_ms != NOT_SET:
+                timer.overtaken_ms = before_ms
             self._put((due_ms, timer))
             if self._entries > 2 * len(self._timers) + 1024:
                 self._compact()
@@ -157,6 +167,8 @@ class Timers:
                 if timer.due_ms == due_ms:
                     timer.due_ms = NOT_SET
                     return entry
+                if timer.overtaken_ms == due_ms:
+                    timer.overtaken_ms = NOT_SET
             if not self._turn(until_ms):
                 return None
 
@@ -164,7 +176,7 @@ class Timers:
         """Drop the customer's timer."""
         timer = self._timers.pop(customer_id, None)
         if timer is not None:
-            timer.due_ms = NOT_SET
+            timer.due_ms = timer.overtaken_ms = NOT_SET
 
     def _put(self, entry: Entry) -> None:
         due_ms = entry[0]
@@ -203,7 +215,8 @@ class Timers:
             entries = self._days.pop(self._day)
             self._entries -= len(entries)
             for entry in entries:
-                if entry[1].due_ms == entry[0]:
+                due_ms, timer = entry
+                if timer.due_ms == due_ms or timer.overtaken_ms == due_ms:
                     self._put(entry)
             return True
         return False
@@ -212,5 +225,6 @@ class Timers:
         """Drop overtaken entries, so that what lies here stays in proportion to the customers."""
         self._clear()
         for timer in self._timers.values():
+            timer.overtaken_ms = NOT_SET
             if timer.due_ms != NOT_SET:
                 self._put((timer.due_ms, timer))

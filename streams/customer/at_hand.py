@@ -51,7 +51,7 @@ def warm_up(customer_ids: Sequence[str], at_hand: Mapping[str, CustomerState]) -
             read += 1.0
         if len(state.ids_now) > 0 and state.ids_now[0] == 0:
             read += 1.0
-        if state.applied and state.applied[0] == 0:
+        if len(state.applied) > 0 and state.applied[0] == 0:
             read += 1.0
         read += verdict.risk
     return read

@@ -69,6 +69,9 @@ _DUPLICATE: Final = 2
 _REPEATED: Final = 3
 _ANONYMOUS: Final = 4
 
+_FORGOTTEN: Final = -1
+"""No moment: event times start in 1990."""
+
 
 class CustomerMachine:
     """All customers of one partition.
@@ -208,7 +211,9 @@ class CustomerMachine:
                 return _DUPLICATE
             due_ms = self._timer(customer_id, state).due_ms
             if due_ms < time_ms or due_ms == NOT_SET:
-                state = self._catch_up(customer_id, state, time_ms - 1, answers=False)
+                caught_up = self._catch_up(customer_id, state, time_ms - 1, answers=False)
+                if caught_up == _FORGOTTEN:
+                    state = None
         if state is None:
             state = self.states[customer_id] = new_state(time_ms, len(self.inputs))
             state.customer_id = customer_id
@@ -291,17 +296,19 @@ class CustomerMachine:
         due_ms, timer = entry
         customer_id = timer.customer_id
         state = self._find(customer_id)
-        # Up to this entry only: what the customer has due later takes its turn among the others.
-        if state is not None and self._catch_up(customer_id, state, due_ms) is not None:
-            # What stood may have been early. The state keeps it all the same: nothing else has changed there,
-            # and a state that differs from what was written of it would have to be written again.
-            self.timers.set(timer, self._due_ms(state))
+        if state is not None:
+            # Up to this entry only: what the customer has due later takes its turn among the others.
+            next_ms = self._catch_up(customer_id, state, due_ms)
+            if next_ms != _FORGOTTEN:
+                # What stood may have been early. The state keeps it all the same: nothing else has changed
+                # there, and a state that differs from what was written of it would have to be written again.
+                self.timers.set(timer, next_ms)
         return True
 
-    def _catch_up(
-        self, customer_id: str, state: CustomerState, until_ms: int, answers: bool = True
-    ) -> CustomerState | None:
-        """Let everything of one customer happen that is due by `until_ms`; None when forgotten.
+    def _catch_up(self, customer_id: str, state: CustomerState, until_ms: int, answers: bool = True) -> int:
+        """Let everything of one customer happen that is due by `until_ms`; tell what is due next.
+
+        `_FORGOTTEN` when it was time to forget the customer.
 
         A record of the customer's own may run ahead of the watermark. Reviews must not wait then, or they
         would see that record; answers must, or an order that is on time could come too late to count.
@@ -311,12 +318,12 @@ class CustomerMachine:
             if due_ms >= self._forget_at_ms(state):
                 self._mature(customer_id, state, due_ms)
                 self.erase(customer_id)
-                return None
+                return _FORGOTTEN
             self._on_due(customer_id, state, due_ms)
             due_ms = self._reschedule(customer_id, state)
             if not answers:
                 due_ms = self._due_ms(state, answers)
-        return state
+        return due_ms
 
     def _on_due(self, customer_id: str, state: CustomerState, due_ms: int) -> None:
         self._mature(customer_id, state, min(due_ms, self.watermark.at_ms))

@@ -246,7 +246,7 @@ class CustomerState:
         self.ids_now = vec[i64]()
         self.ids_before = vec[i64]()
         self.ids_ms = ids_ms
-        self.applied = applied
+        self.applied = vec[i64](applied)
         self.review_ms = review_ms
         self.border_ms = border_ms
         self.questions = questions
@@ -276,7 +276,7 @@ def new_state(time_ms: int, inputs: int) -> CustomerState:
 
     Examples
     --------
-    >>> new_state(1_000, inputs=2).applied
+    >>> list(new_state(1_000, inputs=2).applied)
     [-1, -1]
     """
     return CustomerState(

@@ -358,7 +358,7 @@ def _read(value: bytes) -> CustomerState:
     state = new_state(0, 0)
     _read_numbers(reader, state)
     reader.skip_unknown()
-    state.applied = [int(reader.long()) for _ in range(reader.byte())]
+    state.applied = vec[i64]([reader.long() for _ in range(reader.byte())])
     _read_lists(reader, state)
     reader.end()
     _read_bits(state, bits)

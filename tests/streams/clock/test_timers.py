@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from streams.clock.timers import NOT_SET, Timers
 
 CUSTOMERS = st.sampled_from(["a", "b", "c", "d"])
-# Close together, and across the borders of slots and days.
+# Close together, and across the borders of slots and days; and some that come again, after being overtaken.
 DUE = st.one_of(
     st.integers(0, 12),
+    st.sampled_from([5, 700_000, 90_000_000, 180_000_000]),
     st.integers(0, 2_000_000),
     st.integers(-200_000_000, 400_000_000),
     st.integers(0, 6).map(lambda days: days * 86_400_000),
@@ -94,6 +95,18 @@ def test_overtaken_entries_do_not_pile_up_without_bound() -> None:
         timers.ask(f"c{due_ms % 10}", due_ms)
     assert live(timers) == 10
     assert timers._entries <= 2 * 10 + 1024
+
+
+def test_a_moment_that_was_overtaken_and_is_asked_for_again_takes_no_entry_of_its_own() -> None:
+    timers = Timers()
+    review_ms = 7 * 86_400_000
+    timers.ask("a", review_ms)
+    for visit in range(100):
+        timers.ask("a", visit * 3_600_000)  # the end of a session
+        assert popped(timers, visit * 3_600_000) == (visit * 3_600_000, "a")
+        timers.ask("a", review_ms)
+        assert timers._entries == 1
+    assert [popped(timers, review_ms), popped(timers, review_ms)] == [(review_ms, "a"), None]
 
 
 def test_a_customer_has_one_live_entry_the_earliest() -> None:

@@ -279,7 +279,7 @@ def test_clicks_before_a_login_count_and_those_after_it_at_once() -> None:
     state = machine.states["u"]
     assert (state.first_ms, round(state.carts), round(state.views)) == (T0, 3, 4)
     assert machine.apply(page(0.04, "a"), 0, 4) is Outcome.APPLIED
-    assert (round(state.carts), state.applied) == (4, [4, -1])
+    assert (round(state.carts), list(state.applied)) == (4, [4, -1])
     assert machine.outcomes == {"held": 3, "identified": 1, "joined": 1, "given": 4}
     assert machine.apply(page(0.03, "a", "u"), 0, 3) is Outcome.REPEATED
     assert machine.apply(page(0.04, "a"), 0, 4) is Outcome.REPEATED
