@@ -44,6 +44,7 @@ from agents.placement import Placement
 from agents.recovery import Recovered
 from agents.session import Session
 from agents.settings import Settings
+from agents.state_writer import StateWriter
 from agents.stores import Position, VisitorChange
 from agents.transport import Consumer, OutputRecord, Producer
 from agents.turns import next_turn
@@ -53,7 +54,6 @@ from schemas.codec import encode
 from schemas.topics import CUSTOMER_SCORES, ERASURES, EXAMPLES, INPUTS, TOPICS, dead_letters_of
 from streams.clock.watermark import NEVER_MS
 from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, days_ms
-from streams.customer.at_hand import state_records
 from streams.intake import Intake, Refused
 from streams.learning.served import Served
 
@@ -88,6 +88,10 @@ PATIENT_TOPICS = (CUSTOMER_SCORES, EXAMPLES)
 
 MOST_STATES = 500
 """States written out before other tasks get their turn."""
+
+AHEAD_SECONDS = 0.15
+MOST_AHEAD = 400
+"""So long before an epoch is due its states begin to be written, at most so many after each slice."""
 
 
 class _Epoch(NamedTuple):
@@ -167,6 +171,7 @@ class Room:
         if marker:
             self.machine.watermark.at_ms = marker.watermark_ms
         self.machine.expect(self.states.dues())
+        self._writer = StateWriter(self.machine)
         self._marked_ms = self.machine.watermark.at_ms
         self._intake = Intake(
             self.machine,
@@ -242,6 +247,8 @@ class Room:
             busy = self._slice()
             self._outbox.send()
             self._meter.done(self.offsets(), self.machine.watermark.at_ms)
+            if time.monotonic() >= self._turn_at - AHEAD_SECONDS:
+                self._writer.write_ahead(MOST_AHEAD)
             if self._flood:
                 await self._seal()
             elif self._is_due():
@@ -448,7 +455,7 @@ class Room:
         self._turn_at = next_turn(self._closed_at, self.partition, self._settings.worker.epoch_seconds)
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
-        news = self._since_border or machine.dirty or self._visitors.are_left
+        news = self._since_border or self._writer.has_any or self._visitors.are_left
         if not (news or self._outbox or moved_ms >= MINUTE_MS):
             return
         if not self._is_ours():
@@ -462,7 +469,6 @@ class Room:
         outputs = self._outbox.border()
         visitors = self._visitors.changed()
         epoch = _Epoch(outputs, changed, erased, visitors, self._marker(), self._closed_at)
-        machine.dirty = {}
         self._marked_ms = epoch.marker.watermark_ms
         self._closed_records, self._erased_since = self._intake.taken, 0
         self.states.border(changed, erased, visitors)
@@ -471,16 +477,11 @@ class Room:
             await self._sealed()
 
     async def _written(self) -> tuple[list[OutputRecord], list[OutputRecord]]:
-        """Write the changed states out, some at a time; no record is processed meanwhile."""
-        changed: list[OutputRecord] = []
-        erased: list[OutputRecord] = []
-        dirty = list(self.machine.dirty)
-        for start in range(0, len(dirty), MOST_STATES):
-            some = state_records(dirty[start : start + MOST_STATES], self.machine.states)
-            changed += some[0]
-            erased += some[1]
+        """Write what is left of the changed states, some at a time; no record is processed meanwhile."""
+        while self._writer:
+            self._writer.write(MOST_STATES)
             await asyncio.sleep(0)
-        return changed, erased
+        return self._writer.finish()
 
     async def _sealed(self) -> None:
         """Wait until the epoch before this one is durable, or raise what kept it from it."""
