@@ -7,7 +7,8 @@ and no other: outputs acknowledged, changed states and the marker durable (`agen
 offsets be committed. Whatever happens in between, a restart finds the last marker and goes on from there.
 
 An epoch that is closed stands in bytes, so the next one goes on at once, while the broker acknowledges: an
-alert does not wait for a transaction. One epoch is on its way at a time.
+alert does not wait for a transaction. One epoch is on its way at a time. Outputs go out beside the records
+(`agents.outbox`), and most states are written before the epoch ends (`agents.state_writer`).
 
 A room may find that its partition is no longer its own: the group has moved on, or a successor has taken
 the ledger. Then it says nothing and writes nothing from there on. If the process has stood still for
@@ -84,7 +85,7 @@ backlog years pass in minutes, and with them what a model could have learned.
 """
 
 PATIENT_TOPICS = (CUSTOMER_SCORES, EXAMPLES)
-"""Outputs that may wait some hundredths of a second for company: nobody acts upon one as it comes."""
+"""Outputs that may wait for company, a tenth of a second at most: they say how things stand."""
 
 MOST_STATES = 500
 """States written out before other tasks get their turn."""
@@ -246,6 +247,7 @@ class Room:
             await self._erase()
             busy = self._slice()
             self._outbox.send()
+            await self._outbox.room()
             self._meter.done(self.offsets(), self.machine.watermark.at_ms)
             if time.monotonic() >= self._turn_at - AHEAD_SECONDS:
                 self._writer.write_ahead(MOST_AHEAD)

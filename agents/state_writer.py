@@ -2,7 +2,8 @@
 
 While the last states of an epoch are written no record of their partition may be processed, or the epoch
 would hold half of it. Thousands of them take as long as an alert may, so most are written ahead, some after
-each slice. A state that is written and then changes is dirty again, and is written once more at the end.
+each slice. A state that is written and then changes is dirty again, and is written once more at the end. So
+whatever changes a state must name it as dirty in the same step, each time.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class StateWriter:
 
     def write_ahead(self, most: int) -> None:
         """Write some of those that were dirty at the epoch's first call and have not changed since."""
-        if not self._has_begun:
+        if not self._has_begun and self._machine.dirty:
             self._has_begun = True
             self._begin()
         self._write(most)
@@ -63,7 +64,8 @@ class StateWriter:
         self._write(most)
 
     def _begin(self) -> None:
-        self._queue, self._machine.dirty = list(self._machine.dirty), {}
+        # From the end, so that who changed first is written first.
+        self._queue, self._machine.dirty = list(reversed(self._machine.dirty)), {}
 
     def _write(self, most: int) -> None:
         some: list[str] = []

@@ -214,8 +214,9 @@ class MemoryStore(StateStore):
         if 2 * len(self._ready) <= self._most:
             return
         for key, _, _ in changed:
-            if key is not None:
-                self._ready.move_to_end(key.decode())
+            name = "" if key is None else key.decode()
+            if name in self._ready:  # who was written ahead may have become bytes since
+                self._ready.move_to_end(name)
 
     def flush(self, position: Position) -> None:  # noqa: ARG002 - there is nothing to write
         """Let those that were not changed for longest become bytes."""

@@ -3,8 +3,8 @@
 A timer here is a promise to look at a customer no later than a moment. Asking for a later moment
 than the one that stands changes nothing: the entry fires early, its owner sees that nothing is due,
 and asks again. That makes the common case, a click that pushes the end of the session back, free.
-Entries that were overtaken by an earlier one stay where they are and are skipped when they surface. The
-newest of them is remembered: after a session's end a customer is mostly due at the old moment again, and
+Entries that were overtaken by an earlier one stay where they are, until they surface or their day is opened.
+The newest of them is remembered: after a session's end a customer is mostly due at the old moment again, and
 that entry is live again. Ties go by customer, so the order never depends on insertion.
 
 A customer's timer is an object that whoever looks at the customer may keep: asking it costs no search, and an

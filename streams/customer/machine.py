@@ -90,7 +90,7 @@ class CustomerMachine:
         Where the watermark stands at the start.
     states
         Where the customers are kept; a dictionary of its own by default. What it hands out is changed
-        in place and named in `dirty`, so it must hand out the same object until `dirty` has been saved.
+        in place and named in `dirty` in the same step, so it must hand out the same object until then.
 
     Examples
     --------

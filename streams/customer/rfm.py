@@ -51,7 +51,7 @@ _NEVER: Final = 1 << 60
 _NUMBERS: Final = [0] * 6 + [
     RFM_CELLS[recency, frequency] for recency in range(1, 6) for frequency in range(1, 6)
 ]
-"""The same, at five times the recency score and the frequency score."""
+"""The same, at five times the recency score plus the frequency score."""
 
 
 class RfmCells:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.state_writer import StateWriter
+from agents.stores import MemoryStore, Position
 from schemas.events import Order
 from streams.config import StreamConfig
 from streams.customer.machine import CustomerMachine
@@ -40,7 +41,7 @@ def closed(writer: StateWriter, most: int) -> dict[bytes, bytes | None]:
     assert all(value is None for _, value, _ in erased)
     keys = [key for key, _, _ in changed + erased]
     assert len(keys) == len(set(keys)), "a customer's record would come twice in one epoch"
-    return {key: value for key, value, _ in changed + erased}
+    return {key or b"": value for key, value, _ in changed + erased}
 
 
 @given(STEPS)
@@ -82,3 +83,29 @@ def test_a_state_is_written_ahead_once_however_often_that_is_asked_for() -> None
     written = closed(writer, 10)
     assert decode_state(written[b"a"] or b"").orders == 2
     assert sorted(written) == [b"a", b"b"]
+
+
+def test_a_quiet_epoch_does_not_keep_the_next_one_from_writing_ahead() -> None:
+    machine = a_machine()
+    writer = StateWriter(machine)
+    writer.write_ahead(10)
+    machine.apply(Order("a", "m", T0, "o", 20.0), source=1, offset=0)
+    writer.write_ahead(10)
+    assert not writer
+
+
+def test_who_was_written_ahead_may_become_bytes_before_the_border() -> None:
+    store = MemoryStore(1)
+    config = StreamConfig()
+    machine = CustomerMachine(config, Served(untrained(config)), states=store)
+    writer = StateWriter(machine)
+    for number, name in enumerate("abc"):
+        machine.apply(Order(name, f"m{name}", T0 + number, f"o{name}", 20.0), source=1, offset=number)
+    writer.write_ahead(10)
+    store.flush(Position(1, 1))  # the epoch before has become durable
+    assert len(store.at_hand) == 1
+    changed, erased = writer.finish()
+    store.border(changed, erased)
+    assert {key: value for key, value, _ in changed} == {
+        name.encode(): encode_state(store[name]) for name in "abc"
+    }
