@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from random import Random
 
@@ -100,8 +101,9 @@ def test_borders_grow_and_leave_every_customer_exactly_one_cell(customers: Custo
     assert list(borders.frequency_orders) == sorted(set(borders.frequency_orders))
     cells = cells_of(SegmentConfig(borders="learned"), SegmentModel(borders=borders))
     for last_s, orders in customers:
-        assert 1 <= cells.recency_score((NOW_S - last_s) * 1000) <= 5
-        assert 1 <= cells.frequency_score(orders) <= 5
+        silence_ms = (NOW_S - last_s) * 1000
+        assert cells.recency_score(silence_ms) == 5 - bisect_right(borders.recency_days, silence_ms / DAY_MS)
+        assert cells.frequency_score(orders) == 1 + bisect_right(borders.frequency_orders, orders)
 
 
 def test_where_most_bought_once_they_share_a_score_and_the_others_divide_the_rest() -> None:
