@@ -247,7 +247,7 @@ class Room:
             await self._erase()
             busy = self._slice()
             self._outbox.send()
-            await self._outbox.room()
+            await self._outbox.drain()
             self._meter.done(self.offsets(), self.machine.watermark.at_ms)
             if time.monotonic() >= self._turn_at - AHEAD_SECONDS:
                 self._writer.write_ahead(MOST_AHEAD)

@@ -71,7 +71,7 @@ class Outbox:
         lane.records.append(record)
         self._waiting += 1
 
-    async def room(self) -> None:
+    async def drain(self) -> None:
         """Wait while too much is on its way: the broker is slower than we are."""
         while self._waiting > MOST_WAITING:
             self.send()

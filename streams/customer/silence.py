@@ -21,7 +21,7 @@ from streams.customer.state import (
     VIEWS_HALF_LIFE_MS,
     CustomerState,
 )
-from streams.learning.served import Served, days_of, repeats_of
+from streams.learning.served import Served, days_of, log_odds_at, repeats_of
 
 
 class Silence(Excess):
@@ -112,8 +112,7 @@ class Silence(Excess):
         model = self._model
         if model.no_order is None:
             return total
-        recency, tenure = self._known_recency_days, days_of(log_tenure)
-        known = model.no_order.log_odds(self._repeats, recency if recency < tenure else tenure, tenure)
+        known = log_odds_at(model.no_order, self._repeats, self._known_recency_days, log_tenure)
         return total + model.btyd_coefficient * (known - model.btyd_centre)
 
     def _rest(self, place: int) -> float:

@@ -52,8 +52,13 @@ def no_order_log_odds(no_order: NoOrder, log_orders: float, log_recency: float, 
 
     They are 32-bit logs that may come from anywhere: they are kept to histories that can be.
     """
-    recency, tenure = days_of(log_recency), days_of(log_tenure)
-    return no_order.log_odds(repeats_of(log_orders), recency if recency < tenure else tenure, tenure)
+    return log_odds_at(no_order, repeats_of(log_orders), days_of(log_recency), log_tenure)
+
+
+def log_odds_at(no_order: NoOrder, repeats: float, recency: float, log_tenure: float) -> float:
+    """Ask BG/NBD the same where only the tenure is still a feature: silence moves nothing else."""
+    tenure = days_of(log_tenure)
+    return no_order.log_odds(repeats, recency if recency < tenure else tenure, tenure)
 
 
 def repeats_of(log_orders: float) -> float:
