@@ -49,6 +49,8 @@ class Marker(msgspec.Struct, array_like=True):
         How many there are: a changelog with fewer has lost some.
     topic_ids
         For each input topic, the id that the cluster gave it, where it gives any.
+    next_model, next_ms
+        What is served from the moment on at which the watermark comes to `next_ms`.
     """
 
     version: int
@@ -58,6 +60,8 @@ class Marker(msgspec.Struct, array_like=True):
     model: ModelSnapshot
     customers: int = 0
     topic_ids: dict[str, str] = {}
+    next_model: ModelSnapshot | None = None
+    next_ms: int = 0
 
 
 class LogReplaced(Exception):  # noqa: N818 - a state of the world, named after it

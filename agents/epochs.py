@@ -14,11 +14,11 @@ A room may find that its partition is no longer its own: the group has moved on,
 the ledger. Then it says nothing and writes nothing from there on. If the process has stood still for
 longer than its session lasts, it cannot know, and ends.
 
-A new model is adopted only here, between epochs, and the marker carries it; that border alone is waited for,
-or a crash would do again with the old model what was done with the new one. So a partition adopts one every
-few seconds only, or every week of event time where that goes faster. After a restart, the records that the
-worker before us may have processed already, two epochs' worth at most, are processed with the marker's model,
-so what a crash makes us do again comes out the same.
+A new model is announced: the marker of an epoch says which comes next, and at which moment of event time.
+That moment lies half an epoch ahead, so that the marker is durable by then; what the new model decides is not
+said before it is, or a crash would do again with the old model what was done with the new one. After a
+restart, the records that the worker before us may have processed already, two epochs' worth at most, meet the
+models of the marker, so what a crash makes us do again comes out the same.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from agents.watchdog import Progress
 from schemas.codec import encode
 from schemas.topics import CUSTOMER_SCORES, ERASURES, EXAMPLES, INPUTS, TOPICS, dead_letters_of
 from streams.clock.watermark import NEVER_MS
-from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, days_ms
+from streams.config import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, days_ms
 from streams.intake import Intake, Refused
 from streams.learning.served import Served
 
@@ -78,9 +78,9 @@ MOST_BUFFERED = 16_384
 
 ADOPT_SECONDS = 5.0
 ADOPT_DAYS = 7.0
-"""A newer model is adopted so often, by the clock or by event time, whichever is sooner.
+"""A newer model is announced so often, by the clock or by event time, whichever is sooner.
 
-Records wait at the border where one is adopted. On live topics a model of some seconds ago is as good; in a
+A marker that announces one holds two of them. On live topics a model of some seconds ago is as good; in a
 backlog years pass in minutes, and with them what a model could have learned.
 """
 
@@ -171,6 +171,8 @@ class Room:
         )
         if marker:
             self.machine.watermark.at_ms = marker.watermark_ms
+            if marker.next_model is not None:
+                self.machine.adopt_at(Served(marker.next_model), marker.next_ms)
         self.machine.expect(self.states.dues())
         self._writer = StateWriter(self.machine)
         self._marked_ms = self.machine.watermark.at_ms
@@ -194,8 +196,9 @@ class Room:
         self._erased_since = 0
         self._closed_at = time.monotonic()
         self._turn_at = next_turn(self._closed_at, partition, settings.worker.epoch_seconds)
-        self._adopted_at, self._adopted_ms = -math.inf, NEVER_MS  # by the clock, and by event time
+        self._announced_at, self._announced_ms = -math.inf, NEVER_MS  # by the clock, and by event time
         self._sealing: asyncio.Task[None] | None = None  # the epoch before this one
+        self._announced: Served | None = None  # by that epoch
         self._heard_at = time.monotonic()
         self._meter = Meter(partition, settings.time.allowed_lateness_seconds)
 
@@ -241,11 +244,14 @@ class Room:
         """Process what the merge lets go, until an input holds the others up."""
         if not self._may_begin():
             return
+        if not self.sequence and self._intake.is_busy:
+            await self._seal()  # whoever repeats the first records has to know their model
         while not self.closing:
             if self._sealing is not None and self._sealing.done():
                 await self._sealed()  # or raise what kept it from becoming durable, at once
             await self._erase()
             busy = self._slice()
+            await self._say()
             self._outbox.send()
             await self._outbox.drain()
             self._meter.done(self.offsets(), self.machine.watermark.at_ms)
@@ -284,7 +290,8 @@ class Room:
             # One at a time while somebody waits to be erased: their turn comes between two records.
             at_once = 1 if self.requests else min(MOST_AT_ONCE, most - self._since_border)
             more = self._intake.run(at_once, MOST_TIMERS)
-            self._encode()
+            if not self._is_early:
+                self._encode()
             refused = self._intake.take_refused()
             if refused is not None:
                 self._count()  # before it: a breaker counts in their order
@@ -296,7 +303,6 @@ class Room:
             if time.monotonic() > until or self.requests.is_due(self._has_passed):
                 break
         self._count()
-        self._say()
         return more
 
     def _is_due(self) -> bool:
@@ -361,7 +367,7 @@ class Room:
             metrics.ERASURES.inc()
             await asyncio.sleep(0)
         self._erased_since += 1
-        self._say()
+        await self._say()
         self._outbox.send()
         await self._seal()
         # The tombstones are durable. Now a marker may say so, before anything else happens.
@@ -381,7 +387,15 @@ class Room:
             self._outbox.put(*self._place_of[topic], (customer_id.encode(), value, []))
         self._meter.said(decisions)
 
-    def _say(self) -> None:
+    @property
+    def _is_early(self) -> bool:
+        """Whether a model is in force that was announced by an epoch which may not be durable yet."""
+        return self._sealing is not None and self.machine.model is self._announced
+
+    async def _say(self) -> None:
+        """Put what was decided into the outbox, once it may be said."""
+        if self._is_early:
+            await self._sealed()
         self._encode()
         self._meter.hand_over()
         for place, record in self._visitors.outgoing():
@@ -421,7 +435,7 @@ class Room:
             if not self._may_begin():
                 return
             self._let_the_clock_tick()
-            self._say()
+            await self._say()
             self._outbox.send()
             if self._is_due():
                 await self._close()
@@ -441,7 +455,7 @@ class Room:
         """Seal the epoch now, and take no more records: the partition is about to be handed over."""
         self.closing = True
         async with self.lock:
-            self._say()
+            await self._say()
             self._outbox.send()
             await self._seal()
 
@@ -451,23 +465,21 @@ class Room:
         await self._sealed()
 
     async def _close(self) -> None:
-        """Close the epoch; it becomes durable while the next one goes on, but for a border of models."""
+        """Close the epoch; it becomes durable while the next one goes on."""
         await self._sealed()
         self._closed_at = time.monotonic()
         self._turn_at = next_turn(self._closed_at, self.partition, self._settings.worker.epoch_seconds)
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
+        begins = not self.sequence and self._intake.is_busy
         news = self._since_border or self._writer.has_any or self._visitors.are_left
-        if not (news or self._outbox or moved_ms >= MINUTE_MS):
+        if not (begins or news or self._outbox or moved_ms >= MINUTE_MS):
             return
         if not self._is_ours():
             return
         changed, erased = await self._written()
         # From here on nothing is waited for until the epoch is on its way: half of this must not happen.
-        adopts = self._may_adopt() and supersedes(self._feed.latest, machine.model)
-        if adopts:
-            machine.adopt(self._feed.latest)
-            self._adopted_at, self._adopted_ms = self._closed_at, machine.watermark.at_ms
+        self._announce(moved_ms)
         outputs = self._outbox.border()
         visitors = self._visitors.changed()
         epoch = _Epoch(outputs, changed, erased, visitors, self._marker(), self._closed_at)
@@ -475,8 +487,6 @@ class Room:
         self._closed_records, self._erased_since = self._intake.taken, 0
         self.states.border(changed, erased, visitors)
         self._sealing = asyncio.create_task(self._make_durable(epoch))
-        if adopts:
-            await self._sealed()
 
     async def _written(self) -> tuple[list[OutputRecord], list[OutputRecord]]:
         """Write what is left of the changed states, some at a time; no record is processed meanwhile."""
@@ -524,15 +534,37 @@ class Room:
             model=machine.model.snapshot,
             customers=len(machine.states),
             topic_ids=self._topic_ids,
+            next_model=None if machine.next_model is None else machine.next_model.snapshot,
+            next_ms=machine.next_ms,
         )
 
-    def _may_adopt(self) -> bool:
-        """Tell whether it is time for a newer model, and all that may be a repetition has been repeated."""
+    def _announce(self, moved_ms: int) -> None:
+        """Choose which model comes next, if any, and when; this epoch's marker says so.
+
+        Parameters
+        ----------
+        moved_ms
+            How far this epoch has moved the watermark.
+        """
         self._to_repeat -= self._since_border
-        passed_ms = self.machine.watermark.at_ms - self._adopted_ms
-        if self._closed_at - self._adopted_at < ADOPT_SECONDS and passed_ms < days_ms(ADOPT_DAYS):
-            return False
-        return self._to_repeat <= 0 or self._at_end()
+        machine = self.machine
+        at_ms = machine.watermark.at_ms
+        self._announced = machine.next_model
+        if self._to_repeat > 0 and not self._at_end():
+            return  # what may be a repetition meets the models that the worker before us has announced
+        if self._announced is None and self._may_announce():
+            self._announced = self._feed.latest
+            self._announced_at, self._announced_ms = self._closed_at, at_ms
+        if self._announced is not None:
+            # After a gap in event time half of what was moved is too far: the next epoch brings it forward.
+            soon_ms = at_ms + min(moved_ms // 2, DAY_MS) + 1
+            machine.adopt_at(self._announced, min(soon_ms, machine.next_ms))
+
+    def _may_announce(self) -> bool:
+        """Tell whether there is a newer model, and it is time for it."""
+        passed_ms = self.machine.watermark.at_ms - self._announced_ms
+        is_soon = self._closed_at - self._announced_at < ADOPT_SECONDS and passed_ms < days_ms(ADOPT_DAYS)
+        return not is_soon and supersedes(self._feed.latest, self.machine.model)
 
     def _at_end(self) -> bool:
         tps = (TP(topic, self.partition) for topic in self._inputs)

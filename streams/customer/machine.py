@@ -128,6 +128,8 @@ class CustomerMachine:
         self._horizon_ms = days_ms(config.reviews.horizon_days)
         self._learned = config.segments.borders == "learned"
         self._cells = cells_of(config.segments, model.snapshot.segments)
+        self.next_model: Served | None = None
+        self.next_ms = NOT_SET
         self._stages = Stages(config.segments)
         self._traits = kept_names(config)
         self._forget_ms = days_ms(config.reviews.forget_days)
@@ -146,9 +148,25 @@ class CustomerMachine:
         return self.judge.model
 
     def adopt(self, model: Served) -> None:
-        """Serve another model from the next record on."""
+        """Serve another model from now on, in place of one that was to come as well."""
         self.judge.serve(model)
         self._cells = cells_of(self.config.segments, model.snapshot.segments)
+        self.next_model, self.next_ms = None, NOT_SET
+
+    def adopt_at(self, model: Served, at_ms: int) -> None:
+        """Serve another model as soon as the watermark comes to a moment.
+
+        What is due by then still happens with the old one, and the record that moves the watermark there is
+        the first of the new one. So those who know the moment in advance decide the same, whoever is first.
+
+        Parameters
+        ----------
+        model
+            The next model, in place of one that was to come.
+        at_ms
+            An event time after the watermark.
+        """
+        self.next_model, self.next_ms = model, at_ms
 
     @property
     def has_decided(self) -> bool:
@@ -289,10 +307,13 @@ class CustomerMachine:
             pass
 
     def _fire(self, until_ms: int) -> bool:
-        """Let the earliest timer that is due fire; False when none is."""
-        entry = self.timers.pop(until_ms)
+        """Let the earliest thing that is due happen, a timer or a change of models; False when none is."""
+        entry = self.timers.pop(until_ms if until_ms < self.next_ms else self.next_ms)
         if entry is None:
-            return False
+            if until_ms < self.next_ms or self.next_model is None:
+                return False
+            self.adopt(self.next_model)
+            return True
         due_ms, timer = entry
         customer_id = timer.customer_id
         state = self._find(customer_id)

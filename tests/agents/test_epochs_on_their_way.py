@@ -1,4 +1,4 @@
-"""Records go on while the broker acknowledges the epoch before; only a border of models is waited for."""
+"""Records go on while the broker acknowledges the epoch before, and meet the models that markers announce."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import pytest
 from faust.types import TP
 
 from agents import epochs
+from agents.changelog import MARKER_KEY, read_marker
 from agents.epochs import Room
 from bench.faults.simulated import Broker, Simulation, Worker, settings
-from schemas.topics import CHANGELOG, INPUTS
-from streams.learning.served import Served, untrained
+from schemas.topics import CHANGELOG, CUSTOMER_SCORES, INPUTS
+from streams.learning.served import Served
+from tests.streams.build import snapshot_of
 
 MOST = settings().worker.epoch_max_records
 
 
 class Gate:
-    """A ledger that takes states only when it is told to."""
+    """A ledger that takes states only when it is told to; a marker alone it takes at once."""
 
     def __init__(self, room: Room) -> None:
         self.open = asyncio.Event()
@@ -28,7 +30,8 @@ class Gate:
         room.ledger.append = self._wait_and_append  # type: ignore[method-assign]
 
     async def _wait_and_append(self, records: list[object]) -> int:
-        await self.open.wait()
+        if records:
+            await self.open.wait()
         return await self._append(records)  # type: ignore[arg-type]
 
 
@@ -64,8 +67,8 @@ def test_a_whole_epoch_is_processed_and_said_while_the_one_before_is_on_its_way(
         task = give_everything(worker, broker)
         await turns()
         assert room._intake.taken == 2 * MOST, "one epoch closed and on its way, the next one full"
-        assert not worker.group.sealed, "nothing may be committed yet"
-        assert room.sequence == 0
+        assert not any(worker.group.sealed.values()), "nothing may be committed yet"
+        assert room.sequence == 1, "the marker that a partition begins with"
         said = len(broker.said)
         assert said > 0
         gate.open.set()
@@ -77,38 +80,79 @@ def test_a_whole_epoch_is_processed_and_said_while_the_one_before_is_on_its_way(
     with_a_gate(work)
 
 
-def test_a_model_is_adopted_only_where_the_marker_that_carries_it_is_durable_before_any_record() -> None:
+class Feed:
+    """Has a newer model from a room's first record on; each time it is asked, where it never rests."""
+
+    def __init__(self, room: Room, never_rests: bool = False) -> None:
+        self._room, self._first, self._never_rests = room, room.machine.model, never_rests
+        self._number = 7
+        room._feed = self  # type: ignore[assignment]
+
+    @property
+    def latest(self) -> Served:
+        if not self._room._intake.taken:
+            return self._first
+        self._number += self._never_rests
+        snapshot = snapshot_of(-1.0, {"log_silence": 1.0}, version=f"lr-{self._number}")
+        return Served(msgspec.structs.replace(snapshot, n_learned=self._number))
+
+
+def models_of(broker: Broker) -> set[str]:
+    """Name the models of the scores that were said."""
+    values = [value for _, value in broker.logs[CUSTOMER_SCORES, 0]]
+    return {msgspec.json.decode(value)["model_version"] for value in values if value is not None}
+
+
+def test_a_model_decides_aloud_only_when_the_marker_that_announced_it_is_durable() -> None:
     async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
-        snapshot = msgspec.structs.replace(untrained(settings().streams), model_version="lr-7", n_learned=7)
-        room._feed.latest = Served(snapshot)
+        Feed(room)
         task = give_everything(worker, broker)
         await turns()
-        assert room._intake.taken == MOST, "the next epoch would be of another model"
+        assert room.machine.model.model_version == "lr-7", "records go on meanwhile"
+        assert room._intake.taken == 2 * MOST
+        assert models_of(broker) == {"lr-0"}
         gate.open.set()
         await task
         await room.seal()
         assert room._intake.taken > 4 * MOST
-        assert room.machine.model.model_version == "lr-7"
+        assert models_of(broker) == {"lr-0", "lr-7"}
 
     with_a_gate(work)
 
 
-def adoptions(seconds: float, days: float) -> list[str]:
-    """Offer a newer model at every border; give the model of each marker."""
+def test_a_marker_announces_a_model_for_a_moment_after_it_and_the_next_has_it() -> None:
+    async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
+        Feed(room)
+        gate.open.set()
+        await give_everything(worker, broker)
+        await room.seal()
+        markers = [read_marker(value) for key, value in broker.logs[CHANGELOG, 0] if key == MARKER_KEY]
+        told = [(marker.model.model_version, marker.next_model is not None) for marker in markers]
+        at = told.index(("lr-0", True))
+        assert told[:at] == [("lr-0", False)] * at
+        assert told[at + 1] == ("lr-7", False)
+        before, announcing, after = markers[at - 1 : at + 2]
+        assert announcing.next_model is not None
+        assert announcing.next_model.model_version == "lr-7"
+        assert before.watermark_ms < announcing.watermark_ms < announcing.next_ms <= after.watermark_ms
+
+    with_a_gate(work)
+
+
+def announcements(seconds: float, days: float) -> list[str]:
+    """Offer a newer model whenever one is asked for; give those that markers announced, border by border."""
     versions: list[str] = []
 
     async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
-        room_may_adopt = room._may_adopt
+        announce = room._announce
 
-        def offered() -> bool:
-            number = len(versions) + 1
-            model = msgspec.structs.replace(untrained(settings().streams), n_learned=number)
-            room._feed.latest = Served(msgspec.structs.replace(model, model_version=f"lr-{number}"))
-            may = room_may_adopt()
-            versions.append(f"lr-{number}" if may else room.machine.model.model_version)
-            return may
+        def offered(moved_ms: int) -> None:
+            announce(moved_ms)
+            if room.machine.next_model is not None:
+                versions.append(room.machine.next_model.model_version)
 
-        room._may_adopt = offered  # type: ignore[method-assign]
+        room._announce = offered  # type: ignore[method-assign]
+        Feed(room, never_rests=True)
         gate.open.set()
         await give_everything(worker, broker)
         await room.seal()
@@ -120,16 +164,13 @@ def adoptions(seconds: float, days: float) -> list[str]:
     return versions
 
 
-def test_the_next_model_is_waited_for_only_when_a_while_has_passed() -> None:
-    versions = adoptions(seconds=1e9, days=1e5)
-    assert len(versions) > 4
-    assert set(versions) == {"lr-1"}
+def test_the_next_model_is_announced_only_when_a_while_has_passed() -> None:
+    assert len(set(announcements(seconds=1e9, days=1e5))) == 1
 
 
 @pytest.mark.parametrize(("seconds", "days"), [(0.0, 1e5), (1e9, 0.0)], ids=["clock", "event time"])
 def test_a_while_is_one_of_the_clock_or_of_event_time(seconds: float, days: float) -> None:
-    versions = adoptions(seconds, days)
-    assert versions == [f"lr-{number}" for number in range(1, len(versions) + 1)]
+    assert len(set(announcements(seconds, days))) > 2
 
 
 def test_offsets_of_an_epoch_are_those_of_its_border_and_not_of_what_came_after() -> None:
@@ -150,7 +191,7 @@ def test_offsets_of_an_epoch_are_those_of_its_border_and_not_of_what_came_after(
         await task
         await room.seal()
         steps = [after - before for before, after in zip([0, *sealed], sealed, strict=False)]
-        assert sealed[0] == MOST
+        assert sealed[0] == MOST, "the first is on its way"
         assert all(step <= MOST for step in steps)
 
     with_a_gate(work)
@@ -167,11 +208,13 @@ def test_who_loses_the_partition_while_an_epoch_is_on_its_way_writes_nothing_mor
         await task
         await room.seal()
         assert room.lost
-        assert broker.marker() is None
+        marker = broker.marker()
+        assert marker is not None
+        assert marker.sequence == 1, "the one that a partition begins with"
         # A plain ledger may have been in the middle of a step: states, and no end of an epoch.
         after = {place: len(log) for place, log in broker.logs.items() if place[0] != CHANGELOG}
         assert after == {place: before[place] for place in after}
-        assert not worker.group.sealed
+        assert not any(worker.group.sealed.values())
 
     with_a_gate(work, seed)
 
@@ -185,6 +228,6 @@ def test_what_keeps_an_epoch_from_becoming_durable_ends_the_worker_at_the_next_b
         gate.open.set()
         with pytest.raises(OSError, match="no disk"):
             await give_everything(worker, broker)
-        assert not worker.group.sealed
+        assert not any(worker.group.sealed.values())
 
     with_a_gate(work)

@@ -18,6 +18,35 @@ def test_nothing_is_committed_past_undone_work_whatever_the_group_does(seeds: ra
         assert outcome.handed_over + outcome.killed > 0
 
 
+@pytest.mark.parametrize("seeds", [range(first, first + 25) for first in range(0, 100, 25)])
+def test_what_is_said_again_is_said_with_the_same_model(
+    seeds: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epochs, "ADOPT_SECONDS", 0.0)
+    for seed in seeds:
+        outcome = simulate(seed, newer_models=True)
+        assert (outcome.past, outcome.wrong) == (0, 0), f"seed {seed}: {outcome}"
+
+
+def test_a_model_that_decides_aloud_before_its_marker_is_durable_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(epochs, "ADOPT_SECONDS", 0.0)
+    monkeypatch.setattr(Room, "_is_early", False)
+    assert any(simulate(seed, newer_models=True).wrong for seed in range(100))
+
+
+def test_a_partition_that_does_not_begin_with_a_marker_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    close = Room._close
+
+    async def close_but_the_first(room: Room) -> None:
+        if room._intake.taken:
+            await close(room)
+
+    monkeypatch.setattr(Room, "_close", close_but_the_first)
+    assert any(simulate(seed, newer_models=True).wrong for seed in range(50))
+
+
 @pytest.mark.parametrize("most", [1, 3, 30])
 def test_an_input_that_runs_ahead_is_paused_and_never_for_good(
     most: int, monkeypatch: pytest.MonkeyPatch

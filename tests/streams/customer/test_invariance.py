@@ -12,7 +12,7 @@ from schemas.codec import epoch_ms
 from schemas.events import Event
 from schemas.topics import CHURN_ALERTS
 from streams.clock.merge import Merge
-from streams.config import DAY_MS, HOUR_MS, StreamConfig, TimeConfig
+from streams.config import DAY_MS, HOUR_MS, SECOND_MS, StreamConfig, TimeConfig
 from streams.customer.decision import Decision
 from streams.customer.state import facts
 from streams.customer.state_codec import encode_state
@@ -21,6 +21,7 @@ from tests.streams.build import (
     T0,
     Record,
     Shop,
+    at,
     random_events,
     rich_model,
     said_on,
@@ -81,6 +82,36 @@ def test_facts_do_not_depend_on_when_a_model_is_adopted() -> None:
     other.until(320)
     assert facts_of(one) == facts_of(other)
     assert one.changes() == other.changes()
+
+
+@pytest.mark.parametrize("most", [0, 1], ids=["records alone", "time led a timer at a time"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_announced_model_is_adopted_when_the_watermark_comes_to_its_moment(seed: int, most: int) -> None:
+    events, _ = told(seed)
+    late_ms = int(StreamConfig().time.allowed_lateness_seconds * SECOND_MS)
+    rng = Random(seed)
+    for moment in (at(rng.uniform(20, 280)) for _ in range(5)):
+        by_hand, announced = Shop(model=silence_model()), Shop(model=silence_model())
+        announced.machine.adopt_at(rich_model(), moment)
+        adopted = False
+        for event in events:
+            if not adopted and event.time_ms > moment + late_ms:
+                by_hand.until_ms(moment).machine.adopt(rich_model())
+                adopted = True
+            while most and not announced.machine.lead(event.time_ms, most):
+                pass
+            by_hand.tell(event)
+            announced.tell(event)
+        assert adopted
+        assert announced.machine.next_model is None
+        assert spoken(by_hand.until(320).said) == spoken(announced.until(320).said)
+
+
+def test_an_announced_model_waits_for_its_moment_to_the_millisecond() -> None:
+    shop = Shop(model=silence_model()).until(10)
+    shop.machine.adopt_at(rich_model(), at(20))
+    assert shop.until_ms(at(20) - 1).machine.next_model is not None
+    assert shop.until_ms(at(20)).machine.next_model is None
 
 
 # Partitions
