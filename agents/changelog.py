@@ -1,7 +1,7 @@
 """The changelog of a partition: customer states, and one marker that says which moment they belong to.
 
 Each epoch writes the states that it changed and then, once those are acknowledged, the marker under a
-reserved key: where the inputs stood, the watermark, the model in force, and a sequence number. The
+reserved key: where the inputs stood, the watermark, the models in force, and a sequence number. The
 topic is compacted, so what is left is the latest state of each customer and the latest marker. Where
 the broker has no transactions (`agents.ledger`), a state newer than the marker, from an epoch that died
 half-way, does no harm: it knows by offset which records it has applied.
@@ -44,13 +44,13 @@ class Marker(msgspec.Struct, array_like=True):
     watermark_ms
         Where event time stood.
     model
-        What is served after it.
+        What serves after it, for moments before `later_from_ms` where there is a `later_model`.
     customers
         How many there are: a changelog with fewer has lost some.
     topic_ids
         For each input topic, the id that the cluster gave it, where it gives any.
-    next_model, next_ms
-        What is served from the moment on at which the watermark comes to `next_ms`.
+    later_model, later_from_ms
+        The model that was announced last, and the moment of event time from which on it serves.
     """
 
     version: int
@@ -60,8 +60,8 @@ class Marker(msgspec.Struct, array_like=True):
     model: ModelSnapshot
     customers: int = 0
     topic_ids: dict[str, str] = {}
-    next_model: ModelSnapshot | None = None
-    next_ms: int = 0
+    later_model: ModelSnapshot | None = None
+    later_from_ms: int = 0
 
 
 class LogReplaced(Exception):  # noqa: N818 - a state of the world, named after it

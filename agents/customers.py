@@ -124,6 +124,8 @@ class Customers:
             *(TP(topic, number) for topic in self.topics for number in self.rooms)
         )
         for room in self.rooms.values():
+            if room.partition in new and not room.sequence:
+                room.begin_at({tp.topic: at for tp, at in earliest.items() if tp.partition == room.partition})
             for topic, offset in room.offsets().items():
                 tp = TP(topic, room.partition)
                 consumer.starts[tp] = offset

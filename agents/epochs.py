@@ -14,11 +14,12 @@ A room may find that its partition is no longer its own: the group has moved on,
 the ledger. Then it says nothing and writes nothing from there on. If the process has stood still for
 longer than its session lasts, it cannot know, and ends.
 
-A new model is announced: the marker of an epoch says which comes next, and at which moment of event time.
-That moment lies half an epoch ahead, so that the marker is durable by then; what the new model decides is not
-said before it is, or a crash would do again with the old model what was done with the new one. After a
-restart, the records that the worker before us may have processed already, two epochs' worth at most, meet the
-models of the marker, so what a crash makes us do again comes out the same.
+A new model is announced: the marker of an epoch says from which moment of event time on it serves. That
+lies half an epoch ahead, so the marker is mostly durable by then; where it is not, what the new model decides
+waits for it, and records with it, or a crash would do again with the old model what was done with the new.
+After a restart, the records that the worker before us may have processed already, two epochs' worth at most,
+meet the models of the marker, and which of the two decides follows from the decision's own moment. So what a
+crash makes us do again comes out the same, also where the inputs come in another order.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from agents.watchdog import Progress
 from schemas.codec import encode
 from schemas.topics import CUSTOMER_SCORES, ERASURES, EXAMPLES, INPUTS, TOPICS, dead_letters_of
 from streams.clock.watermark import NEVER_MS
-from streams.config import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, days_ms
+from streams.config import HOUR_MS, MINUTE_MS, SECOND_MS, days_ms
 from streams.intake import Intake, Refused
 from streams.learning.served import Served
 
@@ -76,13 +77,17 @@ MOST_AT_ONCE = 64
 MOST_BUFFERED = 16_384
 """Records that wait here before their input is paused, unless others wait for it."""
 
-ADOPT_SECONDS = 5.0
-ADOPT_DAYS = 7.0
+ANNOUNCE_SECONDS = 5.0
+ANNOUNCE_DAYS = 7.0
 """A newer model is announced so often, by the clock or by event time, whichever is sooner.
 
-A marker that announces one holds two of them. On live topics a model of some seconds ago is as good; in a
-backlog years pass in minutes, and with them what a model could have learned.
+Not before the watermark has come to the moment of the one before, however: on live topics that is the
+lateness that is allowed. There a model of a minute ago is as good; in a backlog years pass in minutes, and
+with them what a model could have learned.
 """
+
+MOST_AHEAD_MS = 12 * HOUR_MS
+"""A model serves from a moment at most so far ahead, should an epoch have a gap in event time in it."""
 
 PATIENT_TOPICS = (CUSTOMER_SCORES, EXAMPLES)
 """Outputs that may wait for company, a tenth of a second at most: they say how things stand."""
@@ -171,8 +176,8 @@ class Room:
         )
         if marker:
             self.machine.watermark.at_ms = marker.watermark_ms
-            if marker.next_model is not None:
-                self.machine.adopt_at(Served(marker.next_model), marker.next_ms)
+            if marker.later_model is not None:
+                self.machine.announce(Served(marker.later_model), marker.later_from_ms)
         self.machine.expect(self.states.dues())
         self._writer = StateWriter(self.machine)
         self._marked_ms = self.machine.watermark.at_ms
@@ -198,7 +203,7 @@ class Room:
         self._turn_at = next_turn(self._closed_at, partition, settings.worker.epoch_seconds)
         self._announced_at, self._announced_ms = -math.inf, NEVER_MS  # by the clock, and by event time
         self._sealing: asyncio.Task[None] | None = None  # the epoch before this one
-        self._announced: Served | None = None  # by that epoch
+        self._announces = False  # whether that epoch does
         self._heard_at = time.monotonic()
         self._meter = Meter(partition, settings.time.allowed_lateness_seconds)
 
@@ -208,6 +213,12 @@ class Room:
             **dict(zip(self._inputs, self._intake.done, strict=True)),
             self._erasures.topic: self.requests.offset,
         }
+
+    def begin_at(self, earliest: Mapping[str, int]) -> None:
+        """Begin with the first records that the topics still have; only where there is no marker yet."""
+        starts = [earliest.get(topic, 0) for topic in self._inputs]
+        self._intake.read[:] = self._intake.done[:] = starts
+        self.requests = Requests(earliest.get(self._erasures.topic, 0))
 
     @staticmethod
     def _start(marker: Marker | None, topic: str) -> int:
@@ -245,7 +256,9 @@ class Room:
         if not self._may_begin():
             return
         if not self.sequence and self._intake.is_busy:
-            await self._seal()  # whoever repeats the first records has to know their model
+            # Whoever repeats the first records has to know their model.
+            await self._close(begins=True)
+            await self._sealed()
         while not self.closing:
             if self._sealing is not None and self._sealing.done():
                 await self._sealed()  # or raise what kept it from becoming durable, at once
@@ -389,8 +402,8 @@ class Room:
 
     @property
     def _is_early(self) -> bool:
-        """Whether a model is in force that was announced by an epoch which may not be durable yet."""
-        return self._sealing is not None and self.machine.model is self._announced
+        """Whether something was decided by what an epoch announced that may not be durable yet."""
+        return self._sealing is not None and self._announces and self.machine.has_used_news
 
     async def _say(self) -> None:
         """Put what was decided into the outbox, once it may be said."""
@@ -464,14 +477,13 @@ class Room:
         await self._close()
         await self._sealed()
 
-    async def _close(self) -> None:
+    async def _close(self, begins: bool = False) -> None:
         """Close the epoch; it becomes durable while the next one goes on."""
         await self._sealed()
         self._closed_at = time.monotonic()
         self._turn_at = next_turn(self._closed_at, self.partition, self._settings.worker.epoch_seconds)
         machine = self.machine
         moved_ms = machine.watermark.at_ms - self._marked_ms
-        begins = not self.sequence and self._intake.is_busy
         news = self._since_border or self._writer.has_any or self._visitors.are_left
         if not (begins or news or self._outbox or moved_ms >= MINUTE_MS):
             return
@@ -526,20 +538,21 @@ class Room:
 
     def _marker(self) -> Marker:
         machine = self.machine
+        later = machine.later_model
         return Marker(
             version=MARKER_VERSION,
             sequence=self.sequence + 1,
             offsets=self.offsets(),
             watermark_ms=machine.watermark.at_ms,
-            model=machine.model.snapshot,
+            model=machine.judge.model.snapshot,
             customers=len(machine.states),
             topic_ids=self._topic_ids,
-            next_model=None if machine.next_model is None else machine.next_model.snapshot,
-            next_ms=machine.next_ms,
+            later_model=None if later is None else later.snapshot,
+            later_from_ms=0 if later is None else machine.later_from_ms,
         )
 
     def _announce(self, moved_ms: int) -> None:
-        """Choose which model comes next, if any, and when; this epoch's marker says so.
+        """Announce a newer model, if there is one and it is time; this epoch's marker says so.
 
         Parameters
         ----------
@@ -547,24 +560,21 @@ class Room:
             How far this epoch has moved the watermark.
         """
         self._to_repeat -= self._since_border
-        machine = self.machine
-        at_ms = machine.watermark.at_ms
-        self._announced = machine.next_model
-        if self._to_repeat > 0 and not self._at_end():
-            return  # what may be a repetition meets the models that the worker before us has announced
-        if self._announced is None and self._may_announce():
-            self._announced = self._feed.latest
-            self._announced_at, self._announced_ms = self._closed_at, at_ms
-        if self._announced is not None:
-            # After a gap in event time half of what was moved is too far: the next epoch brings it forward.
-            soon_ms = at_ms + min(moved_ms // 2, DAY_MS) + 1
-            machine.adopt_at(self._announced, min(soon_ms, machine.next_ms))
+        self._announces = self._may_announce()
+        if self._announces:
+            machine = self.machine
+            self._announced_at, self._announced_ms = self._closed_at, machine.watermark.at_ms
+            machine.announce(self._feed.latest, machine.newest_ms + min(moved_ms // 2, MOST_AHEAD_MS) + 1)
 
     def _may_announce(self) -> bool:
-        """Tell whether there is a newer model, and it is time for it."""
-        passed_ms = self.machine.watermark.at_ms - self._announced_ms
-        is_soon = self._closed_at - self._announced_at < ADOPT_SECONDS and passed_ms < days_ms(ADOPT_DAYS)
-        return not is_soon and supersedes(self._feed.latest, self.machine.model)
+        """Tell whether there is a newer model, it is time, and what may be a repetition was repeated."""
+        machine = self.machine
+        if machine.later_model is not None and machine.watermark.at_ms < machine.later_from_ms:
+            return False
+        passed_ms = machine.watermark.at_ms - self._announced_ms
+        if self._closed_at - self._announced_at < ANNOUNCE_SECONDS and passed_ms < days_ms(ANNOUNCE_DAYS):
+            return False
+        return supersedes(self._feed.latest, machine.model) and (self._to_repeat <= 0 or self._at_end())
 
     def _at_end(self) -> bool:
         tps = (TP(topic, self.partition) for topic in self._inputs)

@@ -1,7 +1,7 @@
 """The model feed: every worker hears of every published model.
 
 The models topic has one partition and no group: each worker reads it from its beginning and keeps the
-newest model of this program's features. Rooms take it when an epoch ends.
+newest model of this program's features. Rooms announce it when an epoch ends.
 """
 
 from __future__ import annotations

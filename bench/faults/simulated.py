@@ -37,6 +37,13 @@ from streams.learning.served import Served, untrained
 from streams.replay import Replay
 from tests.streams.build import simulated, snapshot_of
 
+
+class _ByModel(msgspec.Struct):
+    model_version: str = ""
+
+
+_by_model = msgspec.json.Decoder(_ByModel)
+
 SHOP = (6, 60)
 STEPS = 60
 MOST_BATCH = 80
@@ -47,6 +54,8 @@ class Broker:
 
     def __init__(self, inputs: Sequence[list[Any]]) -> None:
         self.inputs = inputs
+        self.ends = [len(log) for log in inputs]
+        self.models: dict[tuple[str, bytes], set[str]] = defaultdict(set)
         self.logs: dict[tuple[str, int], list[tuple[bytes | None, bytes | None]]] = defaultdict(list)
         self.said: set[Spoken] = set()
         self.holders: dict[int, object] = {}
@@ -57,7 +66,11 @@ class Broker:
         first = len(self.logs[place])
         self.logs[place] += [(key, value) for key, value, _ in records]
         if place[0] in OUTPUTS:
-            self.said |= {spoken(place[0], value)[1] for _, value, _ in records if value is not None}
+            for _, value, _ in records:
+                if value is not None:
+                    what = spoken(place[0], value)[1]
+                    self.said.add(what)
+                    self.models[what[:2]].add(_by_model.decode(value).model_version)
         return first
 
     def marker(self) -> Marker | None:
@@ -168,7 +181,7 @@ class Group:
 
     def at_end(self, tp: TP, next_offset: int) -> bool:
         """Tell whether an input holds no more."""
-        return tp.topic not in INPUTS or next_offset >= len(self._broker.inputs[INPUTS.index(tp.topic)])
+        return tp.topic not in INPUTS or next_offset >= self._broker.ends[INPUTS.index(tp.topic)]
 
     def pause_partitions(self, tps: set[TP]) -> None:
         """Fetch no more of these."""
@@ -192,7 +205,8 @@ class Outcome(NamedTuple):
     """What a simulation came to; all but the first three must be 0.
 
     Where models change, nobody knows which decided what, so what was said is held against itself only: of
-    each id, one content.
+    each id, one content. Where the inputs grow, each at its own pace, records of both come in other orders
+    to another worker, which makes some of them late; then it is one model for each id.
     """
 
     commits: int
@@ -239,11 +253,21 @@ def settings() -> Settings:
 
 
 class Simulation:
-    """One seed, with the same model all along or with newer ones now and then."""
+    """One seed.
 
-    def __init__(self, seed: int, newer_models: bool = False) -> None:
+    Parameters
+    ----------
+    newer_models
+        Whether newer models come now and then.
+    lag
+        Messages that one input may be behind the other while both grow; 0 for inputs that are all there.
+    """
+
+    def __init__(self, seed: int, newer_models: bool = False, lag: int = 0) -> None:
         self._random = Random(seed)
         self._newer_models = newer_models
+        self._lag = lag
+        self._come = 0
         self._transactional = bool(seed % 2)
         self._settings = settings()
         messages, self._said, self._facts = told()
@@ -254,7 +278,10 @@ class Simulation:
                     topic=INPUTS[source], partition=0, offset=len(inputs[source]), timestamp=-1, value=value
                 )
             )
+        self._sources = [source for source, _ in messages]
         self._broker = Broker(inputs)
+        if lag:
+            self._broker.ends = [0, 0]
         ready = asyncio.Event()
         ready.set()
         self._feed = SimpleNamespace(latest=Served(untrained(self._settings.streams)), ready=ready)
@@ -291,6 +318,8 @@ class Simulation:
     async def _feed_some(self, worker: Worker) -> None:
         if self._newer_models and self._random.random() < 0.3:
             self._publish()
+        if self._lag:
+            self._grow()
         task = asyncio.create_task(worker.feed(self._random))
         while not task.done():
             await asyncio.sleep(0)
@@ -305,6 +334,12 @@ class Simulation:
         weights = {"log_silence": self._random.uniform(0.0, 2.0)}
         model = snapshot_of(self._random.uniform(-3.0, 0.0), weights, version=f"lr-{number}")
         self._feed.latest = Served(msgspec.structs.replace(model, n_learned=number))
+
+    def _grow(self) -> None:
+        self._come += self._random.randint(0, 25)
+        for source, end in enumerate(self._broker.ends):
+            come = self._sources[: max(0, self._come - self._random.randint(0, self._lag))]
+            self._broker.ends[source] = max(end, come.count(source))
 
     async def _move(self, worker: Worker, chance: float) -> None:
         """Hand the partition over in order, kill the worker in the middle of something, or lose it."""
@@ -335,7 +370,7 @@ class Simulation:
         durable = [marker.offsets[topic] if marker else 0 for topic in INPUTS]
         self.past += sum(max(0, c - d) for c, d in zip(self._broker.committed, durable, strict=True))
         out = self._broker.said
-        if not self._newer_models:
+        if not (self._newer_models or self._lag):
             self.past += sum(what not in out for c, o, what in self._said if c <= clicks and o <= orders)
         self.commits += 1
 
@@ -343,15 +378,13 @@ class Simulation:
         out, wanted = self._broker.said, {what for _, _, what in self._said}
         held = self._broker.states()
         lost, wrong = len(wanted - out), len(out - wanted)
+        if self._lag:
+            contradictions = sum(len(models) > 1 for models in self._broker.models.values())
+            return Outcome(self.commits, self.handed_over, self.killed, 0, 0, contradictions)
         if self._newer_models:
-            lost, wrong = 0, _contradictions(out) - _contradictions(wanted)
+            lost, wrong = 0, len(out) - len({what[:2] for what in out})
         wrong += sum(held.get(c) != f for c, f in self._facts.items()) + len(held.keys() - self._facts.keys())
         return Outcome(self.commits, self.handed_over, self.killed, self.past, lost, wrong)
-
-
-def _contradictions(said: set[Spoken]) -> int:
-    """Count contents beyond one of each id."""
-    return len(said) - len({what[:2] for what in said})
 
 
 class Worker:
@@ -396,7 +429,8 @@ class Worker:
             sources = [0, 1]
         fetched = {}
         for source in sources:
-            records = self._broker.inputs[source][self._next[source] :][: random.randint(1, MOST_BATCH)]
+            come = self._broker.inputs[source][self._next[source] : self._broker.ends[source]]
+            records = come[: random.randint(1, MOST_BATCH)]
             if records and not self._is_paused(source):
                 self._next[source] = records[-1].offset + 1
                 fetched[TP(INPUTS[source], 0)] = records
@@ -426,10 +460,10 @@ def make_customers(settings: Settings, feed: Any) -> Customers:
     return Customers(settings, {}, feed, Session(1e9), topic_ids={}, guard=unguarded)
 
 
-def simulate(seed: int, newer_models: bool = False) -> Outcome:
+def simulate(seed: int, newer_models: bool = False, lag: int = 0) -> Outcome:
     """Run the simulation of a seed."""
 
     async def run() -> Outcome:
-        return await Simulation(seed, newer_models).run()
+        return await Simulation(seed, newer_models, lag).run()
 
     return asyncio.run(run())

@@ -45,6 +45,11 @@ class Watermark:
         self._distance_ms = allowed_lateness_ms + 1  # events at the very edge are still on time
         self.at_ms = at_ms
 
+    @property
+    def newest_ms(self) -> int:
+        """The newest event time that has moved it."""
+        return self.at_ms + self._distance_ms
+
     def observe(self, time_ms: int) -> int:
         """Take notice of an event time, or of the wall clock; return the watermark after it."""
         at_ms = time_ms - self._distance_ms

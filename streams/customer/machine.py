@@ -81,7 +81,7 @@ class CustomerMachine:
     config
         What events mean.
     model
-        What to serve until another model is adopted.
+        What to serve until another model is adopted or announced.
     partition
         Its number, for evidence.
     inputs
@@ -91,6 +91,14 @@ class CustomerMachine:
     states
         Where the customers are kept; a dictionary of its own by default. What it hands out is changed
         in place and named in `dirty` in the same step, so it must hand out the same object until then.
+
+    Attributes
+    ----------
+    later_from_ms
+        The moment from which on an announced model serves; `NOT_SET` without one.
+    has_used_news
+        Whether anything was decided since the last announcement that would have been decided by another
+        model without it.
 
     Examples
     --------
@@ -128,8 +136,11 @@ class CustomerMachine:
         self._horizon_ms = days_ms(config.reviews.horizon_days)
         self._learned = config.segments.borders == "learned"
         self._cells = cells_of(config.segments, model.snapshot.segments)
-        self.next_model: Served | None = None
-        self.next_ms = NOT_SET
+        self._later: Judge | None = None
+        self._later_cells = self._cells
+        self.later_from_ms = NOT_SET
+        self._since_ms = NEVER_MS
+        self.has_used_news = False
         self._stages = Stages(config.segments)
         self._traits = kept_names(config)
         self._forget_ms = days_ms(config.reviews.forget_days)
@@ -144,29 +155,52 @@ class CustomerMachine:
 
     @property
     def model(self) -> Served:
-        """The model that is served now."""
-        return self.judge.model
+        """The newest model that was adopted or announced."""
+        return self.judge.model if self._later is None else self._later.model
+
+    @property
+    def later_model(self) -> Served | None:
+        """What decides about moments from `later_from_ms` on; about those before it `judge.model` does."""
+        return None if self._later is None else self._later.model
 
     def adopt(self, model: Served) -> None:
-        """Serve another model from now on, in place of one that was to come as well."""
+        """Serve another model from the next record on, whatever was announced."""
         self.judge.serve(model)
         self._cells = cells_of(self.config.segments, model.snapshot.segments)
-        self.next_model, self.next_ms = None, NOT_SET
+        self._later, self.later_from_ms = None, NOT_SET
 
-    def adopt_at(self, model: Served, at_ms: int) -> None:
-        """Serve another model as soon as the watermark comes to a moment.
+    def announce(self, model: Served, from_ms: int) -> None:
+        """Serve another model for all moments from one on; what was announced before serves the others.
 
-        What is due by then still happens with the old one, and the record that moves the watermark there is
-        the first of the new one. So those who know the moment in advance decide the same, whoever is first.
+        Which model decides follows from the moment that the decision is about, so it does not depend on
+        how the records of several inputs or partitions lay between one another.
 
         Parameters
         ----------
-        model
-            The next model, in place of one that was to come.
-        at_ms
-            An event time after the watermark.
+        from_ms
+            An event time after `newest_ms`.
         """
-        self.next_model, self.next_ms = model, at_ms
+        self._since_ms = NEVER_MS
+        if self._later is not None:
+            self.judge, self._cells, self._since_ms = self._later, self._later_cells, self.later_from_ms
+        self._later = Judge(self.config, model, self.partition, self.inputs)
+        self._later_cells = cells_of(self.config.segments, model.snapshot.segments)
+        self.later_from_ms = from_ms
+        self.has_used_news = False
+
+    @property
+    def newest_ms(self) -> int:
+        """The newest event time that has moved the watermark."""
+        return self.watermark.newest_ms
+
+    def _judge_of(self, as_of_ms: int) -> Judge:
+        if as_of_ms < self.later_from_ms:
+            if as_of_ms < self._since_ms:
+                self.has_used_news = True  # until now the model before that one served here
+            return self.judge
+        self.has_used_news = True
+        assert self._later is not None, "a moment is set with a model"
+        return self._later
 
     @property
     def has_decided(self) -> bool:
@@ -307,13 +341,10 @@ class CustomerMachine:
             pass
 
     def _fire(self, until_ms: int) -> bool:
-        """Let the earliest thing that is due happen, a timer or a change of models; False when none is."""
-        entry = self.timers.pop(until_ms if until_ms < self.next_ms else self.next_ms)
+        """Let the earliest timer that is due fire; False when none is."""
+        entry = self.timers.pop(until_ms)
         if entry is None:
-            if until_ms < self.next_ms or self.next_model is None:
-                return False
-            self.adopt(self.next_model)
-            return True
+            return False
         due_ms, timer = entry
         customer_id = timer.customer_id
         state = self._find(customer_id)
@@ -368,7 +399,7 @@ class CustomerMachine:
             moved = False
             if 0 < state.verdict.border_ms <= due_ms:
                 moved = self._name_cell(customer_id, state, as_of_ms, "boundary")
-            look = self.judge.look(state, as_of_ms)
+            look = self._judge_of(as_of_ms).look(state, as_of_ms)
             self._judge(customer_id, state, look, cause, moved)
 
     def _forget_at_ms(self, state: CustomerState) -> int:
@@ -481,7 +512,7 @@ class CustomerMachine:
         if cause != "session" or state.review_ms <= as_of_ms or over:
             moved = self._segment(customer_id, state, as_of_ms, cause)
             state.review_ms = next_review_ms(state.order_ms, as_of_ms, self.config.reviews)
-        look = self.judge.look(state, as_of_ms)
+        look = self._judge_of(as_of_ms).look(state, as_of_ms)
         if cause in ("order", "timer"):
             self._ask(customer_id, state, look, by_order=cause == "order")
         self._judge(customer_id, state, look, cause, moved)
@@ -504,8 +535,9 @@ class CustomerMachine:
 
         Where a model draws the borders, `border_ms` of the facts is left to the lifecycle.
         """
-        rfm = self._cells.segment(state.orders, as_of_ms - state.order_ms)
-        at_ms = self._cells.next_border_ms(state.order_ms, as_of_ms)
+        cells = self._cells if as_of_ms < self.later_from_ms else self._later_cells
+        rfm = cells.segment(state.orders, as_of_ms - state.order_ms)
+        at_ms = cells.next_border_ms(state.order_ms, as_of_ms)
         if self._learned:
             state.verdict.border_ms = at_ms
         else:
@@ -529,7 +561,7 @@ class CustomerMachine:
         stage = LIFECYCLE_NAMES[state.lifecycle]
         self._moved(customer_id, state, at_ms, "lifecycle", stage, LIFECYCLE_NAMES[PROSPECT], cause)
         state.rfm, state.lifecycle = -1, PROSPECT
-        self.judge.withdraw(customer_id, state, self._decisions)
+        self._judge_of(at_ms).withdraw(customer_id, state, self._decisions)
 
     def _moved(
         self,
@@ -556,9 +588,8 @@ class CustomerMachine:
     def _ask(self, customer_id: str, state: CustomerState, look: Look, by_order: bool) -> None:
         if not becomes_question(customer_id, look.as_of_ms, self.config.reviews):
             return
-        question = Question(
-            look.as_of_ms, by_order, False, look.packed(), look.risk, self.model.model_version
-        )
+        version = self._judge_of(look.as_of_ms).model.model_version
+        question = Question(look.as_of_ms, by_order, False, look.packed(), look.risk, version)
         if state.questions and state.questions[-1].asked_ms == look.as_of_ms:
             state.questions[-1] = question  # a second order in the same moment: the later look counts
         elif len(state.questions) < MOST_QUESTIONS:
@@ -573,4 +604,5 @@ class CustomerMachine:
         moved: bool = False,
     ) -> None:
         self.looks[cause] = self.looks.get(cause, 0) + 1
-        self.judge.decide(customer_id, state, look, cause, moved, self._decisions)
+        judge = self._judge_of(look.as_of_ms)
+        judge.decide(customer_id, state, look, cause, moved, self._decisions)

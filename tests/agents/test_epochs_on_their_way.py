@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from faust.types import TP
 
-from agents import epochs
+from agents import epochs, metrics
 from agents.changelog import MARKER_KEY, read_marker
 from agents.epochs import Room
-from bench.faults.simulated import Broker, Simulation, Worker, settings
+from bench.faults.simulated import Broker, Group, Simulation, Worker, settings
 from schemas.topics import CHANGELOG, CUSTOMER_SCORES, INPUTS
 from streams.learning.served import Served
 from tests.streams.build import snapshot_of
@@ -108,8 +108,8 @@ def test_a_model_decides_aloud_only_when_the_marker_that_announced_it_is_durable
         Feed(room)
         task = give_everything(worker, broker)
         await turns()
-        assert room.machine.model.model_version == "lr-7", "records go on meanwhile"
-        assert room._intake.taken == 2 * MOST
+        assert room.machine.has_used_news
+        assert room._intake.taken == 2 * MOST, "the slice in which it was used was gone through"
         assert models_of(broker) == {"lr-0"}
         gate.open.set()
         await task
@@ -120,23 +120,45 @@ def test_a_model_decides_aloud_only_when_the_marker_that_announced_it_is_durable
     with_a_gate(work)
 
 
-def test_a_marker_announces_a_model_for_a_moment_after_it_and_the_next_has_it() -> None:
+def test_a_marker_announces_a_model_for_a_moment_between_it_and_the_next() -> None:
     async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
         Feed(room)
         gate.open.set()
         await give_everything(worker, broker)
         await room.seal()
         markers = [read_marker(value) for key, value in broker.logs[CHANGELOG, 0] if key == MARKER_KEY]
-        told = [(marker.model.model_version, marker.next_model is not None) for marker in markers]
-        at = told.index(("lr-0", True))
-        assert told[:at] == [("lr-0", False)] * at
-        assert told[at + 1] == ("lr-7", False)
-        before, announcing, after = markers[at - 1 : at + 2]
-        assert announcing.next_model is not None
-        assert announcing.next_model.model_version == "lr-7"
-        assert before.watermark_ms < announcing.watermark_ms < announcing.next_ms <= after.watermark_ms
+        announcing = [marker for marker in markers if marker.later_model is not None]
+        assert markers[0].later_model is None
+        assert announcing == markers[-len(announcing) :], "from there on each marker says so"
+        for marker in announcing:
+            assert marker.later_model is not None
+            assert (marker.model.model_version, marker.later_model.model_version) == ("lr-0", "lr-7")
+        first, second = announcing[:2]
+        assert first.watermark_ms < first.later_from_ms == second.later_from_ms <= second.watermark_ms
 
     with_a_gate(work)
+
+
+def test_a_partition_whose_logs_begin_later_begins_there_and_misses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def earliest(_group: Group, *tps: TP) -> dict[TP, int]:
+        return {tp: 5 if tp.topic in INPUTS else 0 for tp in tps}
+
+    monkeypatch.setattr(Group, "earliest_offsets", earliest)
+    cut = [metrics.CUT.labels(topic) for topic in INPUTS]
+    before = [counter._value.get() for counter in cut]
+
+    async def work(room: Room, worker: Worker, gate: Gate, broker: Broker) -> None:
+        assert [worker.group.starts[TP(topic, 0)] for topic in INPUTS] == [5, 5]
+        room.arrive(INPUTS[0], broker.inputs[0][5:15])
+        await room.process()  # which waits for the other input, with the first marker written
+        marker = broker.marker()
+        assert marker is not None
+        assert [marker.offsets[topic] for topic in INPUTS] == [5, 5]
+
+    with_a_gate(work)
+    assert [counter._value.get() for counter in cut] == before
 
 
 def announcements(seconds: float, days: float) -> list[str]:
@@ -148,8 +170,8 @@ def announcements(seconds: float, days: float) -> list[str]:
 
         def offered(moved_ms: int) -> None:
             announce(moved_ms)
-            if room.machine.next_model is not None:
-                versions.append(room.machine.next_model.model_version)
+            if room.machine.later_model is not None:
+                versions.append(room.machine.later_model.model_version)
 
         room._announce = offered  # type: ignore[method-assign]
         Feed(room, never_rests=True)
@@ -158,8 +180,8 @@ def announcements(seconds: float, days: float) -> list[str]:
         await room.seal()
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(epochs, "ADOPT_SECONDS", seconds)
-        patched.setattr(epochs, "ADOPT_DAYS", days)
+        patched.setattr(epochs, "ANNOUNCE_SECONDS", seconds)
+        patched.setattr(epochs, "ANNOUNCE_DAYS", days)
         with_a_gate(work)
     return versions
 

@@ -8,6 +8,8 @@ from faust.types import TP
 from agents import epochs
 from agents.epochs import Room
 from bench.faults.simulated import simulate
+from streams.customer.machine import CustomerMachine
+from streams.customer.verdicts import Judge
 
 
 @pytest.mark.parametrize("seeds", [range(first, first + 25) for first in range(0, 100, 25)])
@@ -22,16 +24,37 @@ def test_nothing_is_committed_past_undone_work_whatever_the_group_does(seeds: ra
 def test_what_is_said_again_is_said_with_the_same_model(
     seeds: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epochs, "ADOPT_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "ANNOUNCE_SECONDS", 0.0)
     for seed in seeds:
         outcome = simulate(seed, newer_models=True)
         assert (outcome.past, outcome.wrong) == (0, 0), f"seed {seed}: {outcome}"
 
 
+@pytest.mark.parametrize("seeds", [range(25), range(25, 50)])
+def test_the_same_model_decides_again_where_inputs_come_in_another_order(
+    seeds: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epochs, "ANNOUNCE_SECONDS", 0.0)
+    outcomes = [simulate(seed, newer_models=True, lag=100) for seed in seeds]
+    assert [outcome.wrong for outcome in outcomes] == [0] * len(outcomes)
+
+
+def test_a_model_chosen_by_the_watermark_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge_of(machine: CustomerMachine, _as_of_ms: int) -> Judge:
+        if machine._later is None or machine.watermark.at_ms < machine.later_from_ms:
+            return machine.judge
+        machine.has_used_news = True
+        return machine._later
+
+    monkeypatch.setattr(epochs, "ANNOUNCE_SECONDS", 0.0)
+    monkeypatch.setattr(CustomerMachine, "_judge_of", judge_of)
+    assert any(simulate(seed, newer_models=True, lag=100).wrong for seed in range(50))
+
+
 def test_a_model_that_decides_aloud_before_its_marker_is_durable_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(epochs, "ADOPT_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "ANNOUNCE_SECONDS", 0.0)
     monkeypatch.setattr(Room, "_is_early", False)
     assert any(simulate(seed, newer_models=True).wrong for seed in range(100))
 
@@ -39,8 +62,8 @@ def test_a_model_that_decides_aloud_before_its_marker_is_durable_is_noticed(
 def test_a_partition_that_does_not_begin_with_a_marker_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     close = Room._close
 
-    async def close_but_the_first(room: Room) -> None:
-        if room._intake.taken:
+    async def close_but_the_first(room: Room, begins: bool = False) -> None:
+        if not begins:
             await close(room)
 
     monkeypatch.setattr(Room, "_close", close_but_the_first)
@@ -77,10 +100,10 @@ def test_a_seal_that_does_not_wait_for_its_outputs_is_noticed(monkeypatch: pytes
 def test_offsets_handed_over_before_the_changelog_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     close = Room._close
 
-    async def hand_over_too_early(room: Room) -> None:
+    async def hand_over_too_early(room: Room, begins: bool = False) -> None:
         for topic, offset in room.offsets().items():
             room._consumer.sealed[TP(topic, room.partition)] = offset
-        await close(room)
+        await close(room, begins)
 
     monkeypatch.setattr(Room, "_close", hand_over_too_early)
     assert all(simulate(seed).past for seed in range(4))

@@ -12,7 +12,7 @@ from schemas.codec import epoch_ms
 from schemas.events import Event
 from schemas.topics import CHURN_ALERTS
 from streams.clock.merge import Merge
-from streams.config import DAY_MS, HOUR_MS, SECOND_MS, StreamConfig, TimeConfig
+from streams.config import DAY_MS, HOUR_MS, StreamConfig, TimeConfig
 from streams.customer.decision import Decision
 from streams.customer.state import facts
 from streams.customer.state_codec import encode_state
@@ -22,6 +22,7 @@ from tests.streams.build import (
     Record,
     Shop,
     at,
+    order,
     random_events,
     rich_model,
     said_on,
@@ -84,34 +85,52 @@ def test_facts_do_not_depend_on_when_a_model_is_adopted() -> None:
     assert one.changes() == other.changes()
 
 
-@pytest.mark.parametrize("most", [0, 1], ids=["records alone", "time led a timer at a time"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_an_announced_model_is_adopted_when_the_watermark_comes_to_its_moment(seed: int, most: int) -> None:
+def test_which_model_decides_follows_from_the_moment_that_is_decided_about(seed: int) -> None:
     events, _ = told(seed)
-    late_ms = int(StreamConfig().time.allowed_lateness_seconds * SECOND_MS)
-    rng = Random(seed)
-    for moment in (at(rng.uniform(20, 280)) for _ in range(5)):
-        by_hand, announced = Shop(model=silence_model()), Shop(model=silence_model())
-        announced.machine.adopt_at(rich_model(), moment)
-        adopted = False
-        for event in events:
-            if not adopted and event.time_ms > moment + late_ms:
-                by_hand.until_ms(moment).machine.adopt(rich_model())
-                adopted = True
-            while most and not announced.machine.lead(event.time_ms, most):
-                pass
-            by_hand.tell(event)
-            announced.tell(event)
-        assert adopted
-        assert announced.machine.next_model is None
-        assert spoken(by_hand.until(320).said) == spoken(announced.until(320).said)
+    moments = [at(day) for day in range(50, 300, 50)]
+    shop = Shop(model=Served(snapshot_of(-1.0, {"log_silence": 0.5}, version="0")))
+    announced = 0
+    for event in events:
+        if announced < len(moments) and event.time_ms > moments[announced] - 3 * DAY_MS:
+            weights = {"log_silence": 0.5 + 0.1 * announced}
+            model = Served(snapshot_of(-1.0, weights, version=str(announced + 1)))
+            shop.machine.announce(model, moments[announced])
+            announced += 1
+        shop.tell(event)
+    shop.until(320)
+    decided = [(score.event_time, score.model_version) for score in shop.scores()]
+    decided += [(alert.event_time, alert.model_version) for alert in shop.alerts()]
+    decided += [(example.asked_at, example.model_version) for example in shop.examples()]
+    for moment, version in decided:
+        assert version == str(sum(epoch_ms(moment) >= begins for begins in moments)), moment
+    assert {version for _, version in decided} == {"0", "1", "2", "3", "4", "5"}
 
 
-def test_an_announced_model_waits_for_its_moment_to_the_millisecond() -> None:
-    shop = Shop(model=silence_model()).until(10)
-    shop.machine.adopt_at(rich_model(), at(20))
-    assert shop.until_ms(at(20) - 1).machine.next_model is not None
-    assert shop.until_ms(at(20)).machine.next_model is None
+def test_only_what_another_model_would_have_decided_is_news() -> None:
+    def decided(days: float) -> bool:
+        shop.tell(order("a", days))
+        return shop.machine.has_used_news
+
+    shop = Shop(model=silence_model())
+    shop.tell(order("a", 1))
+    shop.machine.announce(rich_model(), at(10))
+    assert not decided(9.0)
+    assert decided(10.0)
+    shop.machine.announce(silence_model(), at(20))
+    assert not shop.machine.has_used_news
+    assert not decided(19.0), "since its moment the model before is the old one"
+    shop.tell(order("b", 9.5))  # late: the first model would have decided
+    assert shop.machine.has_used_news
+
+
+def test_an_adopted_model_takes_the_place_of_an_announced_one() -> None:
+    shop = Shop(model=silence_model())
+    shop.machine.announce(rich_model(), at(10))
+    shop.machine.adopt(silence_model())
+    shop.tell(order("a", 11))
+    assert shop.machine.later_model is None
+    assert shop.scores()[-1].model_version == silence_model().model_version
 
 
 # Partitions
