@@ -112,6 +112,7 @@ class Consumer(base.Consumer):
         self._confirmed: dict[TP, int] = {}  # what the broker has acknowledged of it
         self.delivered: dict[TP, int] = {}  # next offset to deliver
         self._drained: dict[TP, int] = {}  # position up to which nothing is on its way to us
+        self._seeks = 0  # begun and ended
         self.starts: dict[TP, int] = {}  # where agents said a partition begins
         self.before_revocation: Callable[[set[TP]], Awaitable[None]] | None = None
 
@@ -121,7 +122,7 @@ class Consumer(base.Consumer):
     # Batches
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
-        before = {tp: self._position(tp) for tp in active_partitions or ()}
+        before, seeks = {tp: self._position(tp) for tp in active_partitions or ()}, self._seeks
         if self._paused_partitions:
             # A partition that is resumed has records waiting, and nothing wakes a fetch of the others for it.
             timeout = min(timeout, FETCH_MAX_WAIT_MS / 1000.0)
@@ -129,8 +130,10 @@ class Consumer(base.Consumer):
         if self._thread._consumer is not None:
             fetcher = self._thread._consumer._fetcher
             fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = wait_after(got)
-        # Where a fetch brought nothing, everything up to the position before it has been handed out.
-        self._drained.update({tp: at for tp, at in before.items() if at is not None and not got.get(tp)})
+        # Where a fetch brought nothing, everything up to the position before it has been handed out, unless a
+        # rebalance has moved that position meanwhile: back, to what is still to come.
+        if seeks == self._seeks:
+            self._drained.update({tp: at for tp, at in before.items() if at is not None and not got.get(tp)})
         return self._by_agent({tp: records for tp, records in got.items() if records})
 
     def _by_agent(self, got: Fetched) -> dict[TP, list[Fetched]]:
@@ -199,6 +202,7 @@ class Consumer(base.Consumer):
 
     async def perform_seek(self) -> None:
         """Start partitions where their agents say, the others where the group committed."""
+        self._seeks += 1
         await super().perform_seek()
         starts = {tp: offset for tp, offset in self.starts.items() if tp in self.assignment()}
         if starts:
@@ -207,6 +211,7 @@ class Consumer(base.Consumer):
             self._read_offset[tp] = None
             self.delivered.pop(tp, None)
             self._drained.pop(tp, None)
+        self._seeks += 1
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Seal and commit before anything is handed over."""

@@ -36,7 +36,7 @@ def consumer() -> Consumer:
     """A consumer of which only our own part is alive."""
     consumer = Consumer.__new__(Consumer)
     consumer.sealed, consumer.starts, consumer.delivered = {}, {}, {}
-    consumer._confirmed, consumer._drained = {}, {}
+    consumer._confirmed, consumer._drained, consumer._seeks = {}, {}, 0
     consumer.readers = {CLICKS.topic: "customers", "orders": "customers", "examples": "learner"}
     consumer._acked, consumer._acked_index = {CLICKS: [3, 4]}, {CLICKS: {3, 4}}
     return consumer
@@ -98,6 +98,32 @@ def test_a_log_that_ends_in_transaction_markers_has_an_end(
     consumer.delivered[CLICKS] = 10
     assert consumer.at_end(CLICKS, 10)
     assert not consumer.at_end(CLICKS, 9)  # one batch is still in the agent's buffer
+
+
+def test_a_fetch_that_a_rebalance_overtakes_says_nothing_of_what_was_handed_out(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It found nothing behind the old position; the new one lies before that, and much is to come."""
+    consumer._thread = SimpleNamespace(_consumer=None)
+    consumer._paused_partitions, consumer._read_offset = set(), {}
+    seeks = iter([True, False])
+
+    async def nothing(_self: Any) -> None:
+        pass
+
+    async def getmany(_self: Any, _active: Any, _timeout: float) -> Any:
+        if next(seeks):
+            await consumer.perform_seek()
+        return {}
+
+    monkeypatch.setattr(base.Consumer, "perform_seek", nothing)
+    monkeypatch.setattr(base.Consumer, "_getmany", getmany)
+    monkeypatch.setattr(Consumer, "assignment", lambda _self: {CLICKS})
+    monkeypatch.setattr(Consumer, "_position", lambda _self, _tp: 10)
+    asyncio.run(consumer._getmany({CLICKS}, 1.0))
+    assert CLICKS not in consumer._drained
+    asyncio.run(consumer._getmany({CLICKS}, 1.0))
+    assert consumer._drained == {CLICKS: 10}
 
 
 def batch_of(first: int, count: int, compression: int = 0) -> bytes:
