@@ -111,7 +111,8 @@ def test_asked_to_stop_in_a_backlog_it_seals_and_reads_nothing_again(live_broker
     before = 0
     for share in (0.1, 0.4):
         with Worker(settings) as worker:
-            goal = share * len(messages) - before
+            # At least one: a quick machine may have gone past the next share already when it was stopped.
+            goal = max(1.0, share * len(messages) - before)
             until(lambda w=worker, g=goal: w.metrics().get("holdfast_records_total", 0) >= g, "some work")
             code, seconds = asked_to_stop(worker)
             assert code == 0, worker.said()
