@@ -90,7 +90,7 @@ MOST_AHEAD_MS = 12 * HOUR_MS
 """A model serves from a moment at most so far ahead, should an epoch have a gap in event time in it."""
 
 PATIENT_TOPICS = (CUSTOMER_SCORES, EXAMPLES)
-"""Outputs that may wait for company, a tenth of a second at most: they say how things stand."""
+"""Outputs that may wait a little for company (`agents.outbox`): they say how things stand."""
 
 MOST_STATES = 500
 """States written out before other tasks get their turn."""
@@ -564,7 +564,8 @@ class Room:
         if self._announces:
             machine = self.machine
             self._announced_at, self._announced_ms = self._closed_at, machine.watermark.at_ms
-            machine.announce(self._feed.latest, machine.newest_ms + min(moved_ms // 2, MOST_AHEAD_MS) + 1)
+            ahead_ms = min(moved_ms // 2, MOST_AHEAD_MS) + 1
+            machine.announce(self._feed.latest, machine.watermark.newest_ms + ahead_ms)
 
     def _may_announce(self) -> bool:
         """Tell whether there is a newer model, it is time, and what may be a repetition was repeated."""

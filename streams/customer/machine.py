@@ -178,7 +178,7 @@ class CustomerMachine:
         Parameters
         ----------
         from_ms
-            An event time after `newest_ms`.
+            An event time after the newest that has moved the watermark.
         """
         self._since_ms = NEVER_MS
         if self._later is not None:
@@ -187,11 +187,6 @@ class CustomerMachine:
         self._later_cells = cells_of(self.config.segments, model.snapshot.segments)
         self.later_from_ms = from_ms
         self.has_used_news = False
-
-    @property
-    def newest_ms(self) -> int:
-        """The newest event time that has moved the watermark."""
-        return self.watermark.newest_ms
 
     def _judge_of(self, as_of_ms: int) -> Judge:
         if as_of_ms < self.later_from_ms:
